@@ -1,0 +1,192 @@
+//! Dead boxes, waiting for their destructors.
+
+use crate::extern_ref::{VMExternData, VMExternRef, destroy};
+use core::fmt;
+use core::ptr::{self, NonNull};
+
+/// The boxes whose last reference a collection took; dropping it frees them.
+///
+/// A host that must bound its pauses takes it from [`collect`](crate::collect)
+/// and calls [`release`](Self::release) whenever it has time. It needs no
+/// memory: a dead box has no use for its count, so the list runs through the
+/// counts.
+///
+/// ```text
+/// oldest --> [ count: next ] --> [ count: next ] --> [ count: 0 ] <-- youngest
+/// ```
+///
+/// Destructors may do anything, collect again included. If one panics, the
+/// others still run while the panic unwinds.
+#[must_use = "dropping it runs destructors, which may take long"]
+pub struct Garbage {
+    oldest: Option<NonNull<VMExternData>>,
+    youngest: Option<NonNull<VMExternData>>,
+    len: usize,
+}
+
+impl Garbage {
+    pub(crate) const fn new() -> Self {
+        Self {
+            oldest: None,
+            youngest: None,
+            len: 0,
+        }
+    }
+
+    /// Dead boxes that still wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no box waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Destroys the oldest boxes, `at_most` so many, and says how many.
+    ///
+    /// # Panics
+    ///
+    /// If a destructor does; its own box is gone then, and the rest waits.
+    pub fn release(&mut self, at_most: usize) -> usize {
+        let mut released = 0;
+        while released < at_most {
+            let Some(dead) = self.pop() else { break };
+            released += 1;
+            // SAFETY: a box is in the list because its last reference is gone, and `pop` has just taken it out.
+            unsafe { destroy(dead) }
+        }
+        released
+    }
+
+    /// Gives up `reference`; if it was the last one, the box joins the list.
+    #[inline]
+    pub(crate) fn give_up(&mut self, reference: VMExternRef) {
+        let Some(dead) = reference.release() else {
+            return;
+        };
+        count_of(&dead).link(0);
+        match self.youngest.replace(dead) {
+            Some(youngest) => count_of(&youngest).link(dead.as_ptr().expose_provenance()),
+            None => self.oldest = Some(dead),
+        }
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Option<NonNull<VMExternData>> {
+        let dead = self.oldest?;
+        let next = count_of(&dead).linked();
+        self.oldest = NonNull::new(ptr::with_exposed_provenance_mut(next));
+        if self.oldest.is_none() {
+            self.youngest = None;
+        }
+        self.len -= 1;
+        Some(dead)
+    }
+}
+
+fn count_of(dead: &NonNull<VMExternData>) -> &crate::ref_count::RefCount {
+    // SAFETY: boxes in a `Garbage` list stay allocated until `release` destroys them.
+    unsafe { dead.as_ref() }.ref_count()
+}
+
+/// Goes on with the rest if a destructor panics.
+struct ReleaseAll<'g>(&'g mut Garbage);
+
+impl Drop for ReleaseAll<'_> {
+    fn drop(&mut self) {
+        self.0.release(usize::MAX);
+    }
+}
+
+impl Drop for Garbage {
+    fn drop(&mut self) {
+        let rest = ReleaseAll(self);
+        rest.0.release(usize::MAX);
+    }
+}
+
+impl fmt::Debug for Garbage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Garbage")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::rc::Rc;
+    use alloc::vec::Vec;
+    use core::cell::RefCell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    struct Logs(Rc<RefCell<Vec<u32>>>, u32);
+
+    impl Drop for Logs {
+        fn drop(&mut self) {
+            self.0.borrow_mut().push(self.1);
+            assert_ne!(self.1, 13, "unlucky");
+        }
+    }
+
+    fn garbage(log: &Rc<RefCell<Vec<u32>>>, numbers: &[u32]) -> Garbage {
+        let mut garbage = Garbage::new();
+        for &number in numbers {
+            garbage.give_up(VMExternRef::new(Logs(log.clone(), number)));
+        }
+        garbage
+    }
+
+    #[test]
+    fn releases_in_slices_oldest_first() {
+        let log = Rc::default();
+        let mut garbage = garbage(&log, &[1, 2, 3, 4, 5]);
+        assert_eq!(garbage.release(2), 2);
+        assert_eq!((log.borrow().as_slice(), garbage.len()), (&[1, 2][..], 3));
+        garbage.give_up(VMExternRef::new(Logs(log.clone(), 6)));
+        drop(garbage);
+        assert_eq!(*log.borrow(), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_list_can_run_empty_and_fill_again() {
+        let log = Rc::default();
+        let mut garbage = garbage(&log, &[1]);
+        assert_eq!(garbage.release(9), 1);
+        assert!(garbage.is_empty());
+        garbage.give_up(VMExternRef::new(Logs(log.clone(), 2)));
+        assert_eq!(garbage.release(9), 1);
+        assert_eq!(*log.borrow(), [1, 2]);
+    }
+
+    #[test]
+    fn references_held_elsewhere_stay() {
+        let log = Rc::default();
+        let held = VMExternRef::new(Logs(Rc::clone(&log), 1));
+        let mut garbage = Garbage::new();
+        garbage.give_up(held.clone());
+        assert!(garbage.is_empty());
+        assert_eq!((held.strong_count(), log.borrow().len()), (1, 0));
+    }
+
+    #[test]
+    fn a_panic_does_not_stop_the_others() {
+        let log = Rc::default();
+        let garbage = garbage(&log, &[1, 13, 2, 3]);
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(garbage))).is_err());
+        assert_eq!(*log.borrow(), [1, 13, 2, 3]);
+    }
+
+    #[test]
+    fn a_panic_in_a_slice_leaves_the_rest() {
+        let log = Rc::default();
+        let mut garbage = garbage(&log, &[13, 2]);
+        assert!(catch_unwind(AssertUnwindSafe(|| garbage.release(2))).is_err());
+        assert_eq!(garbage.release(2), 1);
+        assert_eq!(*log.borrow(), [13, 2]);
+    }
+}

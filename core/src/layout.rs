@@ -1,0 +1,139 @@
+//! Offsets and sizes that compiled code bakes in.
+//!
+//! ```text
+//!  VMExternRef                         VMExternRefActivationsTable
+//!      |                               +-----------+
+//!      |                               | next      | 0 ------------------.
+//!      |                               | end       | 1 word -----------. |
+//!      V                               | (private) |                   | |
+//! +-----------+-----------+            +-----------+                   | |
+//! | ref_count | value_ptr |                                            | |
+//! +-----------+-----------+            +------+------+------+------+   | |
+//! 0 words     1 word      3 words      | ref  | ref  | None | None |   | |
+//!                                      +------+------+------+------+   | |
+//!                                                    ^             ^   | |
+//!                                                    |             `---' |
+//!                                                    `-----------------'
+//! ```
+//!
+//! A slot is one word: the address of a `VMExternData`, or null. Compiled code
+//! that inserts a reference `r` does, in this order:
+//!
+//! 1. if `next == end`, leave for the host, which collects and inserts;
+//! 2. store `r` at `next`, and add one slot to `next`;
+//! 3. add one to `r`'s reference count, and use `r`.
+
+use crate::activations_table::VMExternRefActivationsTable;
+use crate::extern_ref::{VMExternData, VMExternRef};
+use core::mem::{align_of, offset_of, size_of};
+
+/// Bytes in a word of the host.
+pub(crate) const WORD: usize = size_of::<usize>();
+
+/// Byte offsets and sizes, for a target's pointer width.
+///
+/// Take [`Offsets::HOST`] in a just-in-time compiler, and [`Offsets::new`] in
+/// a compiler whose target may differ from the machine it runs on.
+///
+/// ```
+/// use vmexternref_core::Offsets;
+///
+/// let cortex_m = Offsets::new(4);
+/// assert_eq!(cortex_m.table_end(), 4);
+/// assert_eq!(cortex_m.table_next(), Offsets::HOST.table_next());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Offsets {
+    pointer_bytes: u8,
+}
+
+impl Offsets {
+    /// The offsets of the machine that this crate was compiled for.
+    pub const HOST: Self = Self::new(if WORD == 8 { 8 } else { 4 });
+
+    /// The offsets of a target whose pointers have `pointer_bytes` bytes.
+    ///
+    /// # Panics
+    ///
+    /// If `pointer_bytes` is neither 4 nor 8.
+    #[must_use]
+    pub const fn new(pointer_bytes: u8) -> Self {
+        assert!(
+            pointer_bytes == 4 || pointer_bytes == 8,
+            "a pointer has 4 or 8 bytes"
+        );
+        Self { pointer_bytes }
+    }
+
+    /// Bytes in a pointer, and so in a word.
+    #[must_use]
+    pub const fn pointer_bytes(self) -> u8 {
+        self.pointer_bytes
+    }
+
+    /// Where a [`VMExternData`] holds its reference count, one word.
+    #[must_use]
+    pub const fn ref_count(self) -> u8 {
+        0
+    }
+
+    /// Bytes in a [`VMExternData`].
+    #[must_use]
+    pub const fn extern_data_size(self) -> u8 {
+        3 * self.pointer_bytes
+    }
+
+    /// Where a table holds the address of the next free slot, one word.
+    #[must_use]
+    pub const fn table_next(self) -> u8 {
+        0
+    }
+
+    /// Where a table holds the address behind its last slot, one word.
+    #[must_use]
+    pub const fn table_end(self) -> u8 {
+        self.pointer_bytes
+    }
+
+    /// Bytes in a slot of a table.
+    #[must_use]
+    pub const fn table_slot(self) -> u8 {
+        self.pointer_bytes
+    }
+}
+
+const _: () = {
+    let host = Offsets::HOST;
+    assert!(host.pointer_bytes() as usize == WORD);
+    assert!(host.ref_count() as usize == VMExternData::REF_COUNT_OFFSET);
+    assert!(host.extern_data_size() as usize == size_of::<VMExternData>());
+    assert!(host.table_next() as usize == offset_of!(VMExternRefActivationsTable, next));
+    assert!(host.table_end() as usize == offset_of!(VMExternRefActivationsTable, end));
+    assert!(host.table_slot() as usize == size_of::<Option<VMExternRef>>());
+    assert!(size_of::<VMExternRef>() == WORD);
+    assert!(align_of::<VMExternData>() == WORD);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_width_keeps_the_shape() {
+        for bytes in [4, 8] {
+            let offsets = Offsets::new(bytes);
+            assert_eq!(offsets.pointer_bytes(), bytes);
+            assert_eq!(offsets.ref_count(), 0);
+            assert_eq!(offsets.extern_data_size(), 3 * bytes);
+            assert_eq!(offsets.table_next(), 0);
+            assert_eq!(offsets.table_end(), bytes);
+            assert_eq!(offsets.table_slot(), bytes);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a pointer has 4 or 8 bytes")]
+    fn refuses_other_widths() {
+        let _ = Offsets::new(2);
+    }
+}

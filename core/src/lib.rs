@@ -1,0 +1,95 @@
+//! Deferred reference counting for Wasm `externref`s, without `std`.
+//!
+//! **What you give**: compiled code that keeps a [table](VMExternRefActivationsTable)
+//! and [counts](VMExternRef) as [`Offsets`] says, its
+//! [stack maps](ModuleStackMaps), and a [`StackWalker`] that finds its frames.
+//!
+//! **What you get**: [`VMExternRef`], a counted box of one word, and [`gc`],
+//! which drops every host object that compiled code has let go of, while that
+//! code is still running.
+//!
+//! **Your responsibilities** are the two lists at [`StackWalker`] and the
+//! section *Safety* of [`gc`]. A broken one leads to a leak and a
+//! [report](GcReport) wherever that can be told apart from a kept one.
+//!
+//! **Not suitable for** references that form cycles through host objects
+//! (they are counted, not traced), objects shared between threads, or
+//! compiled code that moves references to where no stack map names them.
+//!
+//! # How it works
+//!
+//! References in locals and on the operand stack are not counted. Whenever
+//! one enters a frame from outside, a counted clone goes into the table. The
+//! table so holds at least what the frames hold: it *over-approximates*
+//! them. When it is full, a collection walks the stack, learns from stack maps
+//! what the frames really hold, and lets go of everything else.
+//!
+//! Why that is sound:
+//!
+//! 1. A reference that a frame holds is in the table, because it was inserted
+//!    when it entered the frame and only a collection takes it out.
+//! 2. A collection takes an entry out only if the walk saw every Wasm frame and
+//!    none of them holds the reference.
+//! 3. An object is dropped only when its count is zero, and every holder that
+//!    is not a frame has counted itself.
+//!
+//! # Example
+//!
+//! A frame that holds one reference, with an array for a stack:
+//!
+//! ```
+//! use vmexternref_core::*;
+//!
+//! let registry = StackMapRegistry::new();
+//! let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
+//! module.function(0..0x100)?;
+//! module.safepoint(0x10, StackMap::new(None, [1])?)?;
+//! registry.register(0x1000, module)?;
+//!
+//! let table = VMExternRefActivationsTable::new();
+//! let (held, dropped) = (VMExternRef::new("held"), VMExternRef::new("dropped"));
+//! let stack = [0, held.as_raw().addr()];
+//! table.insert_without_gc(held);
+//! table.insert_without_gc(dropped);
+//!
+//! let sp = Some(stack.as_ptr().expose_provenance());
+//! let frame = Frame { pc: 0x1010, sp, fp: None };
+//! // Sound, because `stack` is all there is of a stack, and the map describes it.
+//! let report = unsafe {
+//!     let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
+//!     gc(&registry, &table, &walker)
+//! };
+//! assert_eq!((report.roots, report.freed), (1, 1));
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+#[macro_use]
+extern crate std;
+
+mod activations_table;
+mod extern_ref;
+mod garbage;
+mod gc;
+mod layout;
+mod mark;
+mod module_maps;
+mod ref_count;
+mod registry;
+#[cfg(feature = "wasmtime-environ")]
+mod section;
+mod stack_map;
+mod walker;
+
+pub use activations_table::{CanaryGuard, VMExternRefActivationsTable};
+pub use extern_ref::{OutOfMemory, VMExternData, VMExternRef, drop_extern_ref};
+pub use garbage::Garbage;
+pub use gc::{GcOutcome, GcReport, collect, gc};
+pub use layout::Offsets;
+pub use module_maps::ModuleStackMaps;
+pub use registry::{Matching, RegisterError, Registration, StackMapRegistry, UnregisterError};
+pub use stack_map::{StackMap, StackMapError};
+pub use walker::{ComparingWalker, Difference, Frame, RecordedWalker, StackWalker, WalkEnd};

@@ -1,0 +1,284 @@
+//! Which words of a frame hold live references.
+
+use crate::layout::WORD;
+use crate::walker::Frame;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The words of one frame that are live references at one safepoint.
+///
+/// Words are counted from the stack pointer: word 0 is the youngest.
+///
+/// ```text
+///          frame_words = 4, live_words = {0, 2}
+///
+///  sp --> +--------+--------+--------+--------+ <-- fp
+///         | ref    |        | ref    |        |
+///         +--------+--------+--------+--------+
+///         word 0   word 1   word 2   word 3
+/// ```
+///
+/// A map that names no word beyond the 64th needs no allocation.
+///
+/// ```
+/// use vmexternref_core::StackMap;
+///
+/// let map = StackMap::new(Some(4), [0, 2])?;
+/// assert_eq!(map.live_words().collect::<Vec<_>>(), [0, 2]);
+/// # Ok::<(), vmexternref_core::StackMapError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackMap {
+    frame_words: Option<u32>,
+    live: Bits,
+}
+
+/// A set of small numbers; trailing zero words are never stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Bits {
+    Inline(u64),
+    Heap(Vec<u64>),
+}
+
+/// Why a stack map cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StackMapError {
+    /// A live word lies outside the frame.
+    OutsideFrame,
+    /// A live word or a frame begins at a part of a word.
+    Unaligned,
+    /// A live word lies farther from the stack pointer than any frame reaches.
+    TooLarge,
+    /// There was no memory for the map.
+    OutOfMemory,
+}
+
+impl fmt::Display for StackMapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutsideFrame => "a live word lies outside its frame",
+            Self::Unaligned => "an offset is not a multiple of the word size",
+            Self::TooLarge => "a live word is too far from the stack pointer",
+            Self::OutOfMemory => "out of memory",
+        })
+    }
+}
+
+impl core::error::Error for StackMapError {}
+
+/// Words a frame may have at most: 16 Mi.
+const MAX_WORDS: u32 = 1 << 24;
+
+impl StackMap {
+    /// Makes a map of `live_words`, counted from the stack pointer.
+    ///
+    /// `frame_words` is the distance from the stack pointer to the frame
+    /// pointer, where the producer knows it. Then the map can be used from
+    /// the frame pointer, which stays right when a callee's tail call has
+    /// changed the size of its stack arguments.
+    ///
+    /// # Errors
+    ///
+    /// A word outside the frame, a word beyond the 16 Mi-th, or no memory.
+    pub fn new(
+        frame_words: Option<u32>,
+        live_words: impl IntoIterator<Item = u32>,
+    ) -> Result<Self, StackMapError> {
+        let (mut first, mut rest) = (0_u64, Vec::new());
+        for word in live_words {
+            if frame_words.is_some_and(|frame| word >= frame) {
+                return Err(StackMapError::OutsideFrame);
+            }
+            if word >= MAX_WORDS {
+                return Err(StackMapError::TooLarge);
+            }
+            let (index, bit) = ((word / 64) as usize, 1 << (word % 64));
+            match index.checked_sub(1) {
+                None => first |= bit,
+                Some(index) => *entry(&mut rest, index)? |= bit,
+            }
+        }
+        let live = if rest.is_empty() {
+            Bits::Inline(first)
+        } else {
+            rest.try_reserve(1)
+                .map_err(|_| StackMapError::OutOfMemory)?;
+            rest.insert(0, first);
+            Bits::Heap(rest)
+        };
+        Ok(Self { frame_words, live })
+    }
+
+    /// Makes a map of byte offsets from the stack pointer.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`StackMapError::Unaligned`] where a number
+    /// is not a multiple of the host's word size.
+    pub fn from_byte_offsets(
+        frame_bytes: Option<u32>,
+        offsets: impl IntoIterator<Item = u32>,
+    ) -> Result<Self, StackMapError> {
+        let frame_words = frame_bytes.map(words).transpose()?;
+        let mut unaligned = false;
+        let live = offsets
+            .into_iter()
+            .map_while(|offset| words(offset).map_err(|_| unaligned = true).ok());
+        let map = Self::new(frame_words, live)?;
+        if unaligned {
+            return Err(StackMapError::Unaligned);
+        }
+        Ok(map)
+    }
+
+    /// Words between the stack pointer and the frame pointer, where known.
+    #[must_use]
+    pub fn frame_words(&self) -> Option<u32> {
+        self.frame_words
+    }
+
+    /// The live words, counted from the stack pointer, in rising order.
+    #[inline]
+    pub fn live_words(&self) -> impl Iterator<Item = u32> + '_ {
+        let blocks = self.blocks().iter().copied();
+        (0_u32..).step_by(64).zip(blocks).flat_map(|(base, block)| {
+            let mut rest = block;
+            core::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros())?;
+                rest &= rest - 1;
+                Some(base + bit)
+            })
+        })
+    }
+
+    /// Whether no word is live.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self.live, Bits::Inline(0))
+    }
+
+    /// The address of word 0 in `frame`, if the frame tells enough.
+    #[inline]
+    pub(crate) fn first_word(&self, frame: Frame) -> Option<usize> {
+        match (frame.fp, self.frame_words) {
+            (Some(fp), Some(words)) => fp.checked_sub(words as usize * WORD),
+            _ => frame.sp,
+        }
+    }
+
+    /// A hash of everything that equality looks at.
+    pub(crate) fn content_hash(&self) -> u64 {
+        let seed = self.frame_words.map_or(0, |words| u64::from(words) + 1);
+        self.blocks()
+            .iter()
+            .fold(seed, |hash, block| crate::registry::mix(hash ^ block))
+    }
+
+    #[inline]
+    fn blocks(&self) -> &[u64] {
+        match &self.live {
+            Bits::Inline(block) => core::slice::from_ref(block),
+            Bits::Heap(blocks) => blocks,
+        }
+    }
+}
+
+fn words(bytes: u32) -> Result<u32, StackMapError> {
+    let word = u32::from(crate::Offsets::HOST.pointer_bytes());
+    if !bytes.is_multiple_of(word) {
+        return Err(StackMapError::Unaligned);
+    }
+    Ok(bytes / word)
+}
+
+/// The element at `index`, after growing `blocks` so far.
+fn entry(blocks: &mut Vec<u64>, index: usize) -> Result<&mut u64, StackMapError> {
+    if index >= blocks.len() {
+        blocks
+            .try_reserve(index + 1 - blocks.len())
+            .map_err(|_| StackMapError::OutOfMemory)?;
+        blocks.resize(index + 1, 0);
+    }
+    Ok(&mut blocks[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words_of(map: &StackMap) -> Vec<u32> {
+        map.live_words().collect()
+    }
+
+    #[test]
+    fn live_words_come_back_in_order() {
+        let map = StackMap::new(None, [63, 0, 5, 5]).unwrap();
+        assert_eq!(words_of(&map), [0, 5, 63]);
+        assert!(matches!(map.live, Bits::Inline(_)));
+        let far = StackMap::new(Some(1000), [999, 64, 1]).unwrap();
+        assert_eq!(words_of(&far), [1, 64, 999]);
+        assert!(matches!(far.live, Bits::Heap(_)));
+    }
+
+    #[test]
+    fn empty_maps_are_empty() {
+        assert!(StackMap::new(Some(0), []).unwrap().is_empty());
+        assert!(!StackMap::new(None, [64]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn bad_words_are_errors() {
+        assert_eq!(
+            StackMap::new(Some(4), [4]),
+            Err(StackMapError::OutsideFrame)
+        );
+        assert_eq!(
+            StackMap::new(None, [u32::MAX]),
+            Err(StackMapError::TooLarge)
+        );
+    }
+
+    #[test]
+    fn byte_offsets_are_words_times_the_word_size() {
+        let word = u32::from(crate::Offsets::HOST.pointer_bytes());
+        let map = StackMap::from_byte_offsets(Some(4 * word), [0, 3 * word]).unwrap();
+        assert_eq!(map, StackMap::new(Some(4), [0, 3]).unwrap());
+        for (frame, offset) in [(Some(4 * word), 1), (Some(1), 0), (None, word + 2)] {
+            assert_eq!(
+                StackMap::from_byte_offsets(frame, [offset]),
+                Err(StackMapError::Unaligned)
+            );
+        }
+    }
+
+    #[test]
+    fn equal_maps_hash_alike() {
+        let a = StackMap::new(Some(100), [70, 3]).unwrap();
+        let b = StackMap::new(Some(100), [3, 70, 3]).unwrap();
+        assert_eq!(a, b);
+        assert_eq!(a.content_hash(), b.content_hash());
+        assert_ne!(
+            a.content_hash(),
+            StackMap::new(None, [70, 3]).unwrap().content_hash()
+        );
+    }
+
+    #[test]
+    fn the_frame_pointer_comes_first() {
+        let frame = Frame {
+            pc: 1,
+            sp: Some(1000),
+            fp: Some(2000),
+        };
+        let sized = StackMap::new(Some(4), [0]).unwrap();
+        assert_eq!(sized.first_word(frame), Some(2000 - 4 * WORD));
+        let unsized_map = StackMap::new(None, [0]).unwrap();
+        assert_eq!(unsized_map.first_word(frame), Some(1000));
+        let only_fp = Frame { sp: None, ..frame };
+        assert_eq!(unsized_map.first_word(only_fp), None);
+        let only_sp = Frame { fp: None, ..frame };
+        assert_eq!(sized.first_word(only_sp), Some(1000));
+    }
+}
