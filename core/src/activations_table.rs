@@ -298,8 +298,8 @@ impl VMExternRefActivationsTable {
     /// `keep` touches no table and runs no destructor; nor does this.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&VMExternRef) -> bool) -> Garbage {
         let mut garbage = Garbage::new();
-        let (mut from, mut to) = (self.base.get(), self.base.get());
-        while from != self.next.get() {
+        let (mut from, mut to, end) = (self.base.get(), self.base.get(), self.next.get());
+        while from != end {
             // SAFETY: slots from `base` to `next` are initialised, and `to` never overtakes `from`.
             unsafe {
                 match from.replace(None) {

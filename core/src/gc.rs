@@ -1,8 +1,9 @@
 //! The collection: walk, mark, decide, sweep, and only then destroy.
 
 use crate::activations_table::VMExternRefActivationsTable;
+use crate::frame_reader::Walked;
 use crate::garbage::Garbage;
-use crate::mark::{Walked, mark_roots, rescue_marked};
+use crate::mark::{mark_roots, rescue_marked};
 use crate::registry::{Modules, StackMapRegistry};
 use crate::walker::{StackWalker, WalkEnd};
 use core::fmt;

@@ -72,6 +72,7 @@ extern crate std;
 
 mod activations_table;
 mod extern_ref;
+mod frame_reader;
 mod garbage;
 mod gc;
 mod layout;

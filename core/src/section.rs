@@ -51,8 +51,8 @@ fn aligned(section: &[u8]) -> Result<Vec<u32>, RegisterError> {
     words
         .try_reserve_exact(section.len() / 4)
         .map_err(|_| RegisterError::OutOfMemory)?;
-    let (chunks, _) = section.as_chunks::<4>();
-    words.extend(chunks.iter().map(|chunk| u32::from_ne_bytes(*chunk)));
+    let chunks = section.chunks_exact(4);
+    words.extend(chunks.map(|c| u32::from_ne_bytes([c[0], c[1], c[2], c[3]])));
     Ok(words)
 }
 

@@ -176,8 +176,9 @@ impl StackMap {
             .fold(seed, |hash, block| crate::registry::mix(hash ^ block))
     }
 
+    /// The live words as bits, 64 words a block.
     #[inline]
-    fn blocks(&self) -> &[u64] {
+    pub(crate) fn blocks(&self) -> &[u64] {
         match &self.live {
             Bits::Inline(block) => core::slice::from_ref(block),
             Bits::Heap(blocks) => blocks,

@@ -7,7 +7,8 @@ use core::ops::ControlFlow;
 
 /// One frame of a stack, as a walker found it.
 ///
-/// At least one of `sp` and `fp` is known. Addresses are in bytes.
+/// At least one of `sp` and `fp` is known, else a collection keeps everything
+/// that the frame may hold. Addresses are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Frame {
     /// The return address at which the frame goes on.
@@ -143,10 +144,11 @@ unsafe impl StackWalker for RecordedWalker {
 /// Walks with two walkers, and stops where they disagree about Wasm.
 ///
 /// It visits what the first walker visits and ends as the first one ends,
-/// unless the frames of Wasm functions are not the same in both: then it
-/// visits the frames up to the difference and ends with [`WalkEnd::Stopped`],
-/// which makes a collection keep everything. Two frames are the same if their
-/// `pc` is, and their `sp` and `fp` where both walkers know them.
+/// unless the frames of Wasm functions are not the same in both. Then it
+/// visits the frames up to the difference, one frame without addresses that
+/// shows that Wasm goes on there, and ends with [`WalkEnd::Stopped`]: a
+/// collection keeps everything. Two frames are the same if their `pc` is, and
+/// their `sp` and `fp` where both walkers know them.
 #[derive(Debug)]
 pub struct ComparingWalker<'r, A, B> {
     registry: &'r StackMapRegistry,
@@ -221,6 +223,7 @@ unsafe impl<A: StackWalker, B: StackWalker> StackWalker for ComparingWalker<'_, 
         log::error!("two stack walkers disagree: {difference:x?}");
         self.differences.borrow_mut().push(difference);
         let mut agreed = difference.index;
+        let mut interrupted = false;
         let _ = self.first.walk(&mut |frame| {
             if self.registry.is_wasm(frame.pc) {
                 if agreed == 0 {
@@ -228,8 +231,15 @@ unsafe impl<A: StackWalker, B: StackWalker> StackWalker for ComparingWalker<'_, 
                 }
                 agreed -= 1;
             }
-            visit(frame)
+            let flow = visit(frame);
+            interrupted = flow.is_break();
+            flow
         });
+        let there = difference.first.or(difference.second);
+        if let Some(Frame { pc, .. }) = there.filter(|_| !interrupted) {
+            let (sp, fp) = (None, None);
+            let _ = visit(Frame { pc, sp, fp });
+        }
         WalkEnd::Stopped
     }
 }
@@ -296,8 +306,11 @@ mod tests {
             let walker = ComparingWalker::new(&registry, &first, &second);
             let walked = RecordedWalker::record(&walker);
             assert_eq!(walked.end(), WalkEnd::Stopped);
-            let agreed = walker.take_differences()[0].index;
-            assert_eq!(walked.frames(), &first.frames()[..agreed.min(2)]);
+            let index = walker.take_differences()[0].index;
+            let (last, agreed) = walked.frames().split_last().unwrap();
+            assert_eq!(agreed, &first.frames()[..index]);
+            assert!(registry.is_wasm(last.pc));
+            assert_eq!((last.sp, last.fp), (None, None));
         }
     }
 }

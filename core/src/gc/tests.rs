@@ -465,7 +465,10 @@ fn what_a_walker_forgets_is_leaked_not_freed() {
     // SAFETY: the broken second walk is what this test is about.
     let report = unsafe { gc(&host.registry, &host.table, &walker) };
     assert_eq!((report.contract_breaks, host.drops.get()), (1, 0));
-    core::mem::forget(lost);
+    assert!(
+        lost.data().ref_count().unmark(),
+        "its mark makes it immortal"
+    );
 }
 
 /// Panics after its frames.
