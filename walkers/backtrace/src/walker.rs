@@ -1,0 +1,173 @@
+//! The walker over the system's unwinder.
+
+use core::ops::ControlFlow;
+use vmexternref_core::{Frame, StackWalker, WalkEnd};
+
+/// Bytes in a frame record: the older frame pointer and the return address.
+const RECORD: usize = 2 * size_of::<usize>();
+
+/// Walks every frame that the system's unwinder finds.
+///
+/// ```text
+///               |            |
+///   next frame  |            |
+///               +------------+  <- sp of the next frame: this frame's CFA
+///               | return pc  |
+///               | older fp   |  <- fp of this frame: two words below
+///   this frame  |            |
+///               |            |
+///               +------------+  <- sp of this frame
+/// ```
+///
+/// The unwinder tells a frame's `sp` only, so each frame is reported when the next one is known.
+/// Its `fp` is right for every frame that keeps its frame record at its top, as Wasm frames do;
+/// for a host frame it need not mean anything. The oldest frame's is `None`.
+///
+/// A walk to the end is [`WalkEnd::Unproven`]: the end of the stack looks like code without tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BacktraceWalker;
+
+// SAFETY: the unwinder passes each frame in turn, or ends the walk at the first it cannot pass;
+// `Complete` is never said.
+unsafe impl StackWalker for BacktraceWalker {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        let mut delayed = Delayed::default();
+        let mut end = WalkEnd::Unproven;
+        backtrace::trace(|frame| {
+            let (pc, sp) = (frame.ip().addr(), frame.sp().addr());
+            if sp == 0 {
+                log::warn!("the unwinder does not know the stack pointer at pc {pc:#x}");
+                end = WalkEnd::Stopped;
+                return false;
+            }
+            if let Some(ready) = delayed.next(pc, sp)
+                && visit(ready).is_break()
+            {
+                end = WalkEnd::Stopped;
+                delayed.0 = None;
+                return false;
+            }
+            true
+        });
+        match delayed.0 {
+            Some(oldest) if visit(oldest).is_break() => WalkEnd::Stopped,
+            _ => end,
+        }
+    }
+}
+
+/// The frame that waits for the next one, which tells its frame pointer.
+#[derive(Default)]
+struct Delayed(Option<Frame>);
+
+impl Delayed {
+    /// Takes in a frame, and gives back the one before it.
+    fn next(&mut self, pc: usize, sp: usize) -> Option<Frame> {
+        let found = Frame {
+            pc,
+            sp: Some(sp),
+            fp: None,
+        };
+        let ready = self.0.replace(found)?;
+        Some(Frame {
+            fp: sp.checked_sub(RECORD),
+            ..ready
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BacktraceWalker, Delayed, RECORD};
+    use core::hint::black_box;
+    use core::ops::ControlFlow;
+    use vmexternref_core::{Frame, StackWalker, WalkEnd};
+
+    fn walk_at_most(limit: usize) -> (Vec<Frame>, WalkEnd) {
+        let mut frames = Vec::new();
+        let end = BacktraceWalker.walk(&mut |frame| {
+            frames.push(frame);
+            if frames.len() == limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        (frames, end)
+    }
+
+    fn walk() -> (Vec<Frame>, WalkEnd) {
+        walk_at_most(usize::MAX)
+    }
+
+    /// Recurses, and at the bottom calls `f` with the address of a local of each frame.
+    #[inline(never)]
+    fn recurse(depth: usize, locals: &mut Vec<usize>, f: &mut dyn FnMut(&[usize])) {
+        let local = 0_usize;
+        locals.push((&raw const *black_box(&local)).addr());
+        if depth == 0 {
+            f(locals);
+        } else {
+            recurse(depth - 1, locals, f);
+        }
+        black_box(&local);
+    }
+
+    #[test]
+    fn each_rust_frame_is_found_once_with_its_stack_pointer() {
+        recurse(20, &mut Vec::new(), &mut |locals| {
+            let (frames, end) = walk();
+            assert_eq!(end, WalkEnd::Unproven);
+            let sps: Vec<usize> = frames.iter().filter_map(|frame| frame.sp).collect();
+            assert_eq!(sps.len(), frames.len());
+            assert!(sps.is_sorted_by(|a, b| a < b), "{sps:x?}");
+            for caller in locals.windows(2) {
+                let between = sps
+                    .iter()
+                    .filter(|&&sp| caller[1] < sp && sp <= caller[0])
+                    .count();
+                assert_eq!(between, 1, "one frame between two locals");
+            }
+        });
+    }
+
+    #[test]
+    fn every_frame_but_the_oldest_has_a_frame_pointer_at_its_top() {
+        let (frames, _) = walk();
+        for pair in frames.windows(2) {
+            assert_eq!(pair[0].fp, pair[1].sp.map(|sp| sp - RECORD));
+        }
+        assert_eq!(frames.last().expect("frames").fp, None);
+    }
+
+    #[test]
+    fn a_visitor_can_break_at_any_frame() {
+        recurse(5, &mut Vec::new(), &mut |_| {
+            let total = walk_at_most(usize::MAX).0.len();
+            for limit in [1, 2, 5, total - 1, total] {
+                let (frames, end) = walk_at_most(limit);
+                assert_eq!((frames.len(), end), (limit, WalkEnd::Stopped));
+            }
+        });
+    }
+
+    #[test]
+    fn a_stack_pointer_too_low_for_a_record_gives_no_frame_pointer() {
+        let mut delayed = Delayed::default();
+        assert_eq!(delayed.next(1, 4), None);
+        assert_eq!(
+            delayed.next(2, 8),
+            Some(Frame {
+                pc: 1,
+                sp: Some(4),
+                fp: None
+            })
+        );
+        let ready = Some(Frame {
+            pc: 2,
+            sp: Some(8),
+            fp: Some(0x100),
+        });
+        assert_eq!(delayed.next(3, 0x100 + RECORD), ready);
+    }
+}

@@ -1,0 +1,445 @@
+//! The walker that starts where compiled code says it left Wasm.
+
+use crate::chain::{Chain, ChainEnd, RECORD};
+use crate::entering::Activation;
+use crate::layout::ActivationRecord;
+use core::fmt;
+use core::ops::{ControlFlow, Range};
+use core::ptr;
+use vmexternref_core::{Frame, StackWalker, WalkEnd};
+
+/// Walks the Wasm frames of every activation of one record.
+///
+/// The walk is `Complete` when each activation's chain of frame records led from its exit
+/// trampoline to its entry trampoline, and each activation lies above the one inside it. Anything
+/// else is `Stopped`, with a warning in the log that names the reason.
+///
+/// Host frames are neither visited nor read, so it does not matter how the host was compiled.
+///
+/// A walk that stops shows the `pc` at which it did in a frame without addresses, so that a
+/// collection keeps everything. Of an activation that was entered, but never left through an exit
+/// trampoline, there is not even a `pc` to show: a stack canary makes a collection keep everything
+/// then too.
+///
+/// What trampolines do, done by hand on an array that stands for a stack:
+///
+/// ```
+/// use core::ops::ControlFlow;
+/// use vmexternref_core::{StackWalker, WalkEnd};
+/// use vmexternref_frame_pointer::{ActivationRecord, ActivationsWalker, RecordOffsets};
+///
+/// const WORD: usize = size_of::<usize>();
+/// let mut stack = [0_usize; 10];
+/// let base = (&raw const stack).addr();
+/// // The exit trampoline's frame record, one Wasm frame's, and the entry trampoline's.
+/// (stack[0], stack[1]) = (base + 4 * WORD, 0x1111);
+/// (stack[4], stack[5]) = (base + 8 * WORD, 0x2222);
+/// // The walk reads the stack as compiled code writes it: by address.
+/// (&raw const stack).expose_provenance();
+///
+/// let record = ActivationRecord::new();
+/// let store = |offset: u8, word: usize| {
+///     let field = std::ptr::from_ref(&record).cast_mut().wrapping_byte_add(usize::from(offset));
+///     // SAFETY: `RecordOffsets` gives the offset of a `Cell<usize>` inside the record.
+///     unsafe { field.cast::<usize>().write(word) }
+/// };
+/// store(RecordOffsets::HOST.entry_fp(), base + 8 * WORD);
+/// store(RecordOffsets::HOST.exit_fp(), base);
+/// store(RecordOffsets::HOST.exit_pc(), 0x1111);
+///
+/// let mut seen = Vec::new();
+/// let end = ActivationsWalker::new(&record).walk(&mut |frame| {
+///     seen.push((frame.pc, frame.sp, frame.fp));
+///     ControlFlow::Continue(())
+/// });
+/// assert_eq!(end, WalkEnd::Complete);
+/// assert_eq!(seen, [(0x1111, Some(base + 2 * WORD), Some(base + 4 * WORD))]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ActivationsWalker<'r> {
+    record: &'r ActivationRecord,
+    stack: Range<usize>,
+}
+
+impl<'r> ActivationsWalker<'r> {
+    /// A walker over the activations of `record`.
+    ///
+    /// Whoever let compiled code write to the record answers for what its trampolines write: the
+    /// walk reads the stack between each `exit_fp` and its `entry_fp`.
+    #[must_use]
+    pub const fn new(record: &'r ActivationRecord) -> Self {
+        Self {
+            record,
+            stack: 0..usize::MAX,
+        }
+    }
+
+    /// Also refuses to read outside `stack`, the addresses of the stack in use.
+    #[must_use]
+    pub const fn with_stack(self, stack: Range<usize>) -> Self {
+        Self {
+            record: self.record,
+            stack,
+        }
+    }
+
+    /// The addresses that `activation`'s records may lie at, if they are a piece of the stack.
+    #[inline]
+    fn bounds(&self, activation: Activation, lowest: usize) -> Result<Range<usize>, Unsound> {
+        let Activation {
+            exit_pc,
+            exit_fp,
+            entry_fp,
+        } = activation;
+        if exit_pc == 0 || exit_fp == 0 || entry_fp == 0 {
+            Err(Unsound::Incomplete)
+        } else if exit_fp < lowest || entry_fp <= exit_fp {
+            Err(Unsound::OutOfOrder)
+        } else if self.stack.end < entry_fp || self.stack.end - entry_fp < RECORD {
+            Err(Unsound::OutOfBounds)
+        } else {
+            Ok(exit_fp..entry_fp)
+        }
+    }
+}
+
+/// Why an activation's record cannot be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unsound {
+    Incomplete,
+    OutOfOrder,
+    OutOfBounds,
+}
+
+impl fmt::Display for Unsound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Incomplete => "Wasm was entered but not left through an exit trampoline",
+            Self::OutOfOrder => "the activation does not lie above those inside it",
+            Self::OutOfBounds => "the activation lies outside the stack",
+        })
+    }
+}
+
+/// Stops a walk, after showing a frame without addresses.
+///
+/// A collection that saw no Wasm frame may take it that there is none; this one says otherwise.
+#[cold]
+fn stop_at(pc: usize, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+    if pc != 0 {
+        let (sp, fp) = (None, None);
+        let _ = visit(Frame { pc, sp, fp });
+    }
+    WalkEnd::Stopped
+}
+
+#[cold]
+fn warn(activation: Activation, reason: &dyn fmt::Display) {
+    let Activation {
+        exit_pc,
+        exit_fp,
+        entry_fp,
+    } = activation;
+    log::warn!(
+        "stopped walking an activation (exit pc {exit_pc:#x}, exit fp {exit_fp:#x}, \
+         entry fp {entry_fp:#x}): {reason}"
+    );
+}
+
+/// The word at an address of the stack that is being walked.
+#[inline]
+fn word_of_stack(address: usize) -> Option<usize> {
+    let word = ptr::with_exposed_provenance::<usize>(address);
+    // SAFETY: the chain asks for aligned words from an exit trampoline's frame up to its entry
+    // trampoline's, all of it stack in use, as whoever gave compiled code the record guarantees.
+    Some(unsafe { word.read() })
+}
+
+// SAFETY: a chain from the exit to the entry trampoline passes the record of every Wasm frame
+// between, which compiled code with frame pointers guarantees; `Complete` is said only if every
+// chain got there.
+unsafe impl StackWalker for ActivationsWalker<'_> {
+    #[inline]
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        let mut lowest = self.stack.start;
+        for activation in self.record.activations() {
+            if activation == Activation::default() {
+                continue;
+            }
+            let bounds = match self.bounds(activation, lowest) {
+                Ok(bounds) => bounds,
+                Err(reason) => {
+                    warn(activation, &reason);
+                    return stop_at(activation.exit_pc, visit);
+                }
+            };
+            lowest = bounds.end + RECORD;
+            let chain = Chain {
+                pc: Some(activation.exit_pc),
+                record: activation.exit_fp,
+                end: activation.entry_fp,
+                bounds,
+            };
+            let end = chain.follow(word_of_stack, |link| {
+                visit(Frame {
+                    pc: link.pc,
+                    sp: Some(link.sp),
+                    fp: Some(link.fp),
+                })
+            });
+            match end {
+                ChainEnd::Reached { .. } => {}
+                ChainEnd::Interrupted => return WalkEnd::Stopped,
+                ChainEnd::Broken { reason, last } => {
+                    warn(activation, &reason);
+                    return stop_at(last.map_or(activation.exit_pc, |link| link.pc), visit);
+                }
+            }
+        }
+        WalkEnd::Complete
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ActivationsWalker;
+    use crate::chain::{RECORD, WORD};
+    use crate::entering::Activation;
+    use crate::layout::ActivationRecord;
+    use core::ops::ControlFlow;
+    use std::vec;
+    use std::vec::Vec;
+    use vmexternref_core::{Frame, StackWalker, WalkEnd};
+
+    /// Words that play the stack, at an address that may be read.
+    #[repr(align(16))]
+    struct Stack([usize; 32]);
+
+    impl Stack {
+        /// Makes a stack of frame records, given as (word, word its frame pointer leads to, pc).
+        fn new(records: &[(usize, usize, usize)]) -> std::boxed::Box<Self> {
+            let mut stack = std::boxed::Box::new(Self([0xbad; 32]));
+            let base = (&raw const stack.0).addr();
+            for &(word, older, pc) in records {
+                stack.0[word] = base + older * WORD;
+                stack.0[word + 1] = pc;
+            }
+            stack
+        }
+
+        fn at(&self, word: usize) -> usize {
+            self.0.as_ptr().expose_provenance() + word * WORD
+        }
+
+        fn activation(&self, exit: usize, exit_pc: usize, entry: usize) -> Activation {
+            Activation {
+                exit_pc,
+                exit_fp: self.at(exit),
+                entry_fp: self.at(entry),
+            }
+        }
+
+        fn frame(&self, pc: usize, sp: usize, fp: usize) -> Frame {
+            Frame {
+                pc,
+                sp: Some(self.at(sp)),
+                fp: Some(self.at(fp)),
+            }
+        }
+    }
+
+    /// What a walk shows where it stops.
+    fn lost(pc: usize) -> Frame {
+        let (sp, fp) = (None, None);
+        Frame { pc, sp, fp }
+    }
+
+    fn walk(walker: &ActivationsWalker<'_>) -> (Vec<Frame>, WalkEnd) {
+        let mut frames = Vec::new();
+        let end = walker.walk(&mut |frame| {
+            frames.push(frame);
+            ControlFlow::Continue(())
+        });
+        (frames, end)
+    }
+
+    fn record_of(activation: Activation) -> ActivationRecord {
+        let record = ActivationRecord::new();
+        record.set_youngest(activation);
+        record
+    }
+
+    /// `enter`, for closures that play the part of compiled code.
+    fn enter<R>(record: &ActivationRecord, f: impl FnOnce() -> R) -> R {
+        // SAFETY: the tests record addresses within a `Stack` that outlives the walk.
+        unsafe { record.enter(f) }
+    }
+
+    #[test]
+    fn no_activation_is_no_frame_for_certain() {
+        let record = ActivationRecord::new();
+        let nothing = (Vec::new(), WalkEnd::Complete);
+        assert_eq!(walk(&ActivationsWalker::new(&record)), nothing);
+        let nested = enter(&record, || {
+            enter(&record, || walk(&ActivationsWalker::new(&record)))
+        });
+        assert_eq!(nested, nothing);
+    }
+
+    #[test]
+    fn frames_from_exit_to_entry_trampoline() {
+        let stack = Stack::new(&[(0, 3, 11), (3, 8, 12), (8, 20, 13)]);
+        let record = record_of(stack.activation(0, 11, 20));
+        let (frames, end) = walk(&ActivationsWalker::new(&record));
+        assert_eq!(end, WalkEnd::Complete);
+        assert_eq!(frames, [stack.frame(11, 2, 3), stack.frame(12, 5, 8)]);
+    }
+
+    #[test]
+    fn an_entry_trampoline_that_calls_an_exit_trampoline_has_no_frames_between() {
+        let stack = Stack::new(&[(0, 4, 11)]);
+        let record = record_of(stack.activation(0, 11, 4));
+        assert_eq!(
+            walk(&ActivationsWalker::new(&record)),
+            (Vec::new(), WalkEnd::Complete)
+        );
+    }
+
+    #[test]
+    fn nested_activations_are_walked_youngest_first() {
+        let stack = Stack::new(&[(0, 3, 11), (3, 8, 12), (12, 15, 21), (15, 20, 22)]);
+        let record = record_of(stack.activation(12, 21, 20));
+        let (frames, end) = enter(&record, || {
+            // A host function that calls no Wasm lies between.
+            enter(&record, || {
+                record.set_youngest(stack.activation(0, 11, 8));
+                walk(&ActivationsWalker::new(&record))
+            })
+        });
+        assert_eq!(end, WalkEnd::Complete);
+        assert_eq!(frames, [stack.frame(11, 2, 3), stack.frame(21, 14, 15)]);
+    }
+
+    #[test]
+    fn a_missing_word_stops_the_walk() {
+        let stack = Stack::new(&[(0, 3, 11), (3, 8, 12)]);
+        let whole = stack.activation(0, 11, 8);
+        let no_exit = Activation {
+            entry_fp: whole.entry_fp,
+            ..Activation::default()
+        };
+        for activation in [
+            no_exit,
+            Activation {
+                exit_pc: 0,
+                ..whole
+            },
+            Activation {
+                exit_fp: 0,
+                ..whole
+            },
+            Activation {
+                entry_fp: 0,
+                ..whole
+            },
+        ] {
+            let record = record_of(activation);
+            let walked = walk(&ActivationsWalker::new(&record));
+            let shown = match activation.exit_pc {
+                0 => Vec::new(),
+                pc => vec![lost(pc)],
+            };
+            assert_eq!(walked, (shown, WalkEnd::Stopped), "{activation:?}");
+        }
+    }
+
+    #[test]
+    fn an_outer_activation_that_does_not_lie_above_stops_the_walk() {
+        let stack = Stack::new(&[
+            (0, 3, 11),
+            (3, 8, 12),
+            (9, 15, 21),
+            (12, 15, 21),
+            (15, 20, 22),
+        ]);
+        for (exit, expected) in [(9, WalkEnd::Stopped), (12, WalkEnd::Complete)] {
+            let record = record_of(stack.activation(exit, 21, 20));
+            let (frames, end) = enter(&record, || {
+                record.set_youngest(stack.activation(0, 11, 8));
+                walk(&ActivationsWalker::new(&record))
+            });
+            assert_eq!(end, expected, "outer exit trampoline at word {exit}");
+            assert_eq!(frames[0], stack.frame(11, 2, 3));
+        }
+    }
+
+    #[test]
+    fn a_broken_chain_stops_the_walk_after_its_sound_part() {
+        // The second record leads past the entry trampoline's at word 8, or back.
+        for older in [9, 20, 3, 0] {
+            let stack = Stack::new(&[(0, 3, 11), (3, older, 12)]);
+            let record = record_of(stack.activation(0, 11, 8));
+            let (frames, end) = walk(&ActivationsWalker::new(&record));
+            let expected = [stack.frame(11, 2, 3), lost(12)];
+            assert_eq!(frames, expected, "leads to word {older}");
+            assert_eq!(end, WalkEnd::Stopped, "leads to word {older}");
+        }
+    }
+
+    #[test]
+    fn explicit_bounds_are_kept_to_the_word() {
+        let stack = Stack::new(&[(2, 5, 11), (5, 8, 12)]);
+        let record = record_of(stack.activation(2, 11, 8));
+        let walker = ActivationsWalker::new(&record);
+        for (bounds, expected) in [
+            (stack.at(2)..stack.at(10), WalkEnd::Complete),
+            (stack.at(3)..stack.at(10), WalkEnd::Stopped),
+            (stack.at(2)..stack.at(10) - 1, WalkEnd::Stopped),
+            (stack.at(2)..stack.at(7), WalkEnd::Stopped),
+            (0..0, WalkEnd::Stopped),
+        ] {
+            let (frames, end) = walk(&walker.clone().with_stack(bounds.clone()));
+            assert_eq!(end, expected, "{bounds:x?}");
+            let shown = match end {
+                WalkEnd::Complete => stack.frame(11, 4, 5),
+                _ => lost(11),
+            };
+            assert_eq!(frames, [shown]);
+        }
+    }
+
+    #[test]
+    fn addresses_at_the_edge_of_memory_do_not_overflow() {
+        let edge = usize::MAX - (WORD - 1);
+        for (exit_fp, entry_fp) in [
+            (edge - WORD, edge),
+            (edge, edge),
+            (usize::MAX - 1, usize::MAX),
+            (1, edge - RECORD),
+        ] {
+            let record = record_of(Activation {
+                exit_pc: 11,
+                exit_fp,
+                entry_fp,
+            });
+            let walked = walk(&ActivationsWalker::new(&record));
+            assert_eq!(
+                walked,
+                (vec![lost(11)], WalkEnd::Stopped),
+                "{exit_fp:#x} {entry_fp:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_visitor_can_break_and_the_walk_is_then_stopped() {
+        let stack = Stack::new(&[(0, 3, 11), (3, 8, 12), (8, 20, 13)]);
+        let record = record_of(stack.activation(0, 11, 20));
+        let mut visits = 0;
+        let end = ActivationsWalker::new(&record).walk(&mut |_| {
+            visits += 1;
+            ControlFlow::Break(())
+        });
+        assert_eq!((visits, end), (1, WalkEnd::Stopped));
+    }
+}

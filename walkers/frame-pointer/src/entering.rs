@@ -1,0 +1,174 @@
+//! Nested activations: what an inner call must not overwrite.
+//!
+//! ```text
+//!  ActivationRecord      node of the 2nd `enter`    node of the 1st `enter`
+//!  +------------+        +------------------+       +------------------+
+//!  | the 2nd    |        | the 1st          |       | nothing: zeros   |
+//!  | activation |        | activation       |       |                  |
+//!  | older -----+------->| older -----------+------>| older = null     |
+//!  +------------+        +------------------+       +------------------+
+//! ```
+//!
+//! A node lives in the stack frame of the `enter` that made it, and is linked for exactly as long
+//! as that call runs.
+
+use crate::layout::ActivationRecord;
+use core::ptr;
+
+/// What trampolines recorded for one activation; zeros if it has no Wasm frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Activation {
+    pub(crate) exit_pc: usize,
+    pub(crate) exit_fp: usize,
+    pub(crate) entry_fp: usize,
+}
+
+/// An outer activation, kept on the stack while an inner one runs.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    activation: Activation,
+    older: *const Saved,
+}
+
+impl ActivationRecord {
+    /// Runs `f`, which calls compiled code, as an activation of its own.
+    ///
+    /// Keeps what the record says of the activation outside, and puts it back when `f` returns or
+    /// panics.
+    ///
+    /// ```
+    /// use vmexternref_frame_pointer::ActivationRecord;
+    ///
+    /// let record = ActivationRecord::new();
+    /// let entry_trampoline = |argument: u64| argument + 1;
+    /// // SAFETY: `f` makes one call, and no trampoline writes to this record.
+    /// let result = unsafe { record.enter(|| entry_trampoline(41)) };
+    /// assert_eq!(result, 42);
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// - `f` calls compiled code through an entry trampoline that writes to this record, which
+    ///   leaves Wasm through exit trampolines that do, as the crate's documentation describes.
+    /// - Once that compiled code has returned, `f` uses no walker over this record: what the
+    ///   record then says is stale.
+    /// - `f` ends by returning or panicking, before any `enter` outside it does; a host that
+    ///   switches stacks has a record for each.
+    #[inline]
+    pub unsafe fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        let saved = Saved {
+            activation: self.youngest(),
+            older: self.older.get(),
+        };
+        let _restore = Restore {
+            record: self,
+            saved: &saved,
+        };
+        self.set_youngest(Activation::default());
+        self.older.set(ptr::from_ref(&saved));
+        f()
+    }
+
+    /// Every activation, youngest first.
+    #[inline]
+    pub(crate) fn activations(&self) -> impl Iterator<Item = Activation> {
+        let mut older = self.older.get();
+        core::iter::once(self.youngest()).chain(core::iter::from_fn(move || {
+            // SAFETY: `enter` links a node of its own frame and unlinks it before it returns, and
+            // nothing returns while the iterator's owner, called from inside `f`, is at work.
+            let saved = unsafe { older.as_ref() }?;
+            older = saved.older;
+            Some(saved.activation)
+        }))
+    }
+
+    #[inline]
+    fn youngest(&self) -> Activation {
+        Activation {
+            exit_pc: self.exit_pc.get(),
+            exit_fp: self.exit_fp.get(),
+            entry_fp: self.entry_fp.get(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_youngest(&self, activation: Activation) {
+        self.exit_pc.set(activation.exit_pc);
+        self.exit_fp.set(activation.exit_fp);
+        self.entry_fp.set(activation.entry_fp);
+    }
+}
+
+/// Puts an outer activation back when dropped.
+struct Restore<'a> {
+    record: &'a ActivationRecord,
+    saved: &'a Saved,
+}
+
+impl Drop for Restore<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.record.set_youngest(self.saved.activation);
+        self.record.older.set(self.saved.older);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Activation, ActivationRecord};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::vec::Vec;
+
+    fn numbered(n: usize) -> Activation {
+        Activation {
+            exit_pc: n,
+            exit_fp: 10 * n,
+            entry_fp: 100 * n,
+        }
+    }
+
+    fn all(record: &ActivationRecord) -> Vec<Activation> {
+        record.activations().collect()
+    }
+
+    /// `enter`, for closures that play the part of compiled code.
+    fn enter<R>(record: &ActivationRecord, f: impl FnOnce() -> R) -> R {
+        // SAFETY: the tests only look at the activations as numbers and never walk them.
+        unsafe { record.enter(f) }
+    }
+
+    #[test]
+    fn inner_activations_hide_outer_ones_and_give_them_back() {
+        let record = ActivationRecord::new();
+        assert_eq!(all(&record), [numbered(0)]);
+        let result = enter(&record, || {
+            assert_eq!(all(&record), [numbered(0), numbered(0)]);
+            record.set_youngest(numbered(1));
+            enter(&record, || {
+                record.set_youngest(numbered(2));
+                assert_eq!(all(&record), [numbered(2), numbered(1), numbered(0)]);
+            });
+            assert_eq!(all(&record), [numbered(1), numbered(0)]);
+            "result"
+        });
+        assert_eq!(result, "result");
+        assert_eq!(all(&record), [numbered(0)]);
+    }
+
+    #[test]
+    fn a_panic_gives_the_outer_activation_back() {
+        let record = ActivationRecord::new();
+        enter(&record, || {
+            record.set_youngest(numbered(1));
+            let inner = AssertUnwindSafe(|| {
+                enter(&record, || {
+                    record.set_youngest(numbered(2));
+                    panic!("a host function panics");
+                });
+            });
+            assert!(catch_unwind(inner).is_err());
+            assert_eq!(all(&record), [numbered(1), numbered(0)]);
+        });
+        assert_eq!(all(&record), [numbered(0)]);
+    }
+}
