@@ -293,19 +293,21 @@ impl VMExternRefActivationsTable {
         }
     }
 
-    /// Keeps entries that `keep` wants, in order, and gives up the others.
+    /// Keeps the first entry of each marked reference, takes its mark off, and gives up the others.
     ///
-    /// `keep` touches no table and runs no destructor; nor does this.
-    pub(crate) fn retain(&self, mut keep: impl FnMut(&VMExternRef) -> bool) -> Garbage {
+    /// It runs no destructor.
+    pub(crate) fn sweep(&self) -> Garbage {
         let mut garbage = Garbage::new();
-        let (mut from, mut to, end) = (self.base.get(), self.base.get(), self.next.get());
+        let (mut from, mut kept, end) = (self.base.get(), self.base.get(), self.next.get());
+        // Whatever happened below, no entry would be dropped twice.
+        self.next.set(kept);
         while from != end {
-            // SAFETY: slots from `base` to `next` are initialised, and `to` never overtakes `from`.
+            // SAFETY: slots up to the old `next` are initialised, each is read once, and `kept` never overtakes `from`.
             unsafe {
-                match from.replace(None) {
-                    Some(reference) if keep(&reference) => {
-                        to.write(Some(reference));
-                        to = to.add(1);
+                match from.read() {
+                    Some(reference) if reference.data().ref_count().unmark() => {
+                        kept.write(Some(reference));
+                        kept = kept.add(1);
                     }
                     Some(reference) => garbage.give_up(reference),
                     None => {}
@@ -313,7 +315,9 @@ impl VMExternRefActivationsTable {
                 from = from.add(1);
             }
         }
-        self.next.set(to);
+        // SAFETY: all slots from `kept` on have been read, and a slot of zeros is `None`.
+        unsafe { kept.write_bytes(0, slots_between(kept, end)) };
+        self.next.set(kept);
         garbage
     }
 
@@ -411,8 +415,8 @@ impl Default for VMExternRefActivationsTable {
 
 impl Drop for VMExternRefActivationsTable {
     fn drop(&mut self) {
-        let garbage = self.retain(|_| false);
-        // SAFETY: `retain` has taken every entry out, and nobody uses the table any more.
+        let garbage = self.sweep();
+        // SAFETY: `sweep` has taken every entry out, for none is marked, and nobody uses the table any more.
         unsafe { free_chunk(self.base.get(), self.capacity()) };
         drop(garbage);
     }
@@ -500,7 +504,11 @@ mod tests {
     #[test]
     fn free_slots_are_null() {
         let table = table_of(8, 8, 5);
-        drop(table.retain(|reference| reference.downcast_ref::<u32>().unwrap() % 2 == 0));
+        table.for_each(|entry| {
+            let even = entry.downcast_ref::<u32>().unwrap() % 2 == 0;
+            assert!(!even || entry.data().ref_count().mark());
+        });
+        assert_eq!(table.sweep().len(), 2);
         assert_eq!(numbers(&table), [0, 2, 4]);
         let mut slot = table.next.get();
         while slot != table.end.get() {
@@ -540,7 +548,7 @@ mod tests {
         assert_eq!(table.capacity(), 540);
         table.fit(0);
         assert_eq!(table.capacity(), 80, "a quarter is enough");
-        drop(table.retain(|_| false));
+        drop(table.sweep());
         table.fit(0);
         assert_eq!(table.capacity(), 4);
         table.fit(0);

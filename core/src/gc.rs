@@ -237,13 +237,13 @@ fn decide(walked: &Walked, canary: bool) -> GcOutcome {
 ///
 /// Says how many marks it took off.
 fn sweep(table: &VMExternRefActivationsTable, sweeps: bool) -> (Garbage, usize) {
+    if sweeps {
+        let garbage = table.sweep();
+        return (garbage, table.len());
+    }
     let mut unmarked = 0;
-    let garbage = table.retain(|entry| {
-        let marked = entry.data().ref_count().unmark();
-        unmarked += usize::from(marked);
-        marked || !sweeps
-    });
-    (garbage, unmarked)
+    table.for_each(|entry| unmarked += usize::from(entry.data().ref_count().unmark()));
+    (Garbage::new(), unmarked)
 }
 
 /// Keeps roots alive that were in no entry; says how many there were.

@@ -65,16 +65,23 @@ impl RefCount {
     #[inline]
     pub(crate) fn mark(&self) -> bool {
         let word = self.0.get();
-        self.0.set(word | MARK);
-        word & MARK == 0
+        let unmarked = word & MARK == 0;
+        // A reference that many frames share is written once.
+        if unmarked {
+            self.0.set(word | MARK);
+        }
+        unmarked
     }
 
     /// Clears the mark, and says whether it was set.
     #[inline]
     pub(crate) fn unmark(&self) -> bool {
         let word = self.0.get();
-        self.0.set(word & !MARK);
-        word & MARK != 0
+        let marked = word & MARK != 0;
+        if marked {
+            self.0.set(word & !MARK);
+        }
+        marked
     }
 
     /// Turns the count of a dead box into a link.
