@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "cranelift")]
+pub mod cranelift;
+
+#[cfg(feature = "backtrace")]
+mod collection;
+
+#[cfg(feature = "backtrace")]
+pub use collection::{gc, insert_with_gc};
+#[cfg(feature = "backtrace")]
+pub use vmexternref_backtrace::{BacktraceWalker, UnwindTables, UnwindTablesError};
+pub use vmexternref_core::{
+    CanaryGuard, ComparingWalker, Difference, Frame, Garbage, GcOutcome, GcReport, Matching,
+    ModuleStackMaps, Offsets, OutOfMemory, RecordedWalker, RegisterError, Registration, StackMap,
+    StackMapError, StackMapRegistry, StackWalker, UnregisterError, VMExternData, VMExternRef,
+    VMExternRefActivationsTable, WalkEnd, collect, drop_extern_ref, gc as gc_with,
+};
+#[cfg(all(
+    feature = "frame-pointer",
+    target_pointer_width = "64",
+    any(
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "x86_64"
+    )
+))]
+pub use vmexternref_frame_pointer::CurrentFrameWalker;
+#[cfg(feature = "frame-pointer")]
+pub use vmexternref_frame_pointer::{
+    ActivationRecord, ActivationsWalker, RecordOffsets, host_has_frame_pointers,
+};
