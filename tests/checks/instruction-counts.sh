@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Counts the instructions of the hot paths, and fails where one has grown.
+#
+# Instructions do not depend on the neighbours, as times do. Each path runs
+# twice, with a different number of rounds; the difference is what the rounds
+# cost. With --record it writes the baseline, which belongs to one toolchain
+# and one architecture. BINARY names a benchmark that is built already.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+baseline=tests/bench/instruction-counts.txt
+tolerance=5 # percent
+rounds=2000
+
+if ! command -v valgrind >/dev/null; then
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends valgrind
+fi
+binary=${BINARY-}
+if [ -z "$binary" ]; then
+    cargo build --release --locked --quiet -p vmexternref-bench --no-default-features
+    binary=${CARGO_TARGET_DIR:-target}/release/vmexternref-bench
+fi
+
+instructions() { # path, rounds
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$binary" --path "$1" "$2" 2>&1 |
+        sed -n 's/.*Collected : //p'
+}
+
+count() { # path
+    local operations once twice
+    operations=$("$binary" --path "$1" 1)
+    once=$(instructions "$1" "$rounds")
+    twice=$(instructions "$1" $((2 * rounds)))
+    awk -v a="$once" -v b="$twice" -v n="$((rounds * operations))" 'BEGIN { printf "%.1f", (b - a) / n }'
+}
+
+paths=$({ "$binary" --path '' 1 2>&1 || true; } | sed -n 's/.*the paths are: //p')
+[ -n "$paths" ]
+
+if [ "${1-}" = --record ]; then
+    {
+        echo "# Instructions an operation: $(rustc --version), $(uname -m)."
+        for path in $paths; do echo "$path $(count "$path")"; done
+    } | tee "$baseline"
+    exit
+fi
+
+if [ "$(uname -m)" != x86_64 ]; then
+    echo "0 passed, 0 failed, the baseline is for x86_64"
+    exit
+fi
+passed=0 failed=0
+for path in $paths; do
+    before=$(awk -v path="$path" '$1 == path { print $2 }' "$baseline")
+    now=$(count "$path")
+    if awk -v now="$now" -v before="$before" -v tolerance="$tolerance" \
+        'BEGIN { exit !(before != "" && now <= before * (1 + tolerance / 100)) }'; then
+        echo "ok: $path $now (baseline $before)"
+        passed=$((passed + 1))
+    else
+        echo "FAILED: $path $now, more than $tolerance % above the baseline of ${before:-nothing}"
+        failed=$((failed + 1))
+    fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

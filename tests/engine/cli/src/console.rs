@@ -1,0 +1,67 @@
+//! Where a guest's and the host's lines go.
+
+use core::cell::RefCell;
+use core::fmt;
+use std::io::{self, Write};
+use std::rc::Rc;
+
+/// The sink of everything that a run prints.
+///
+/// A reader that goes away (`| head`) is no reason to stop a guest: what cannot be written is dropped.
+#[derive(Clone)]
+pub struct Console {
+    sink: Rc<RefCell<Box<dyn Write>>>,
+}
+
+impl Console {
+    /// Prints to `sink`.
+    pub fn new(sink: impl Write + 'static) -> Self {
+        Self {
+            sink: Rc::new(RefCell::new(Box::new(sink))),
+        }
+    }
+
+    /// Prints to the standard output.
+    pub fn stdout() -> Self {
+        Self::new(io::stdout())
+    }
+
+    /// Prints nothing.
+    pub fn silent() -> Self {
+        Self::new(io::sink())
+    }
+
+    /// Prints one line.
+    pub fn line(&self, text: impl fmt::Display) {
+        let _ = writeln!(self.sink.borrow_mut(), "{text}");
+    }
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Console;
+    use std::io::{self, Write};
+
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn a_closed_reader_stops_nothing() {
+        Console::new(Closed).line("unread");
+    }
+}

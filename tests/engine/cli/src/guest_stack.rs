@@ -1,0 +1,78 @@
+//! The thread that guests run on, whose stack is known.
+
+use crate::error::EngineError;
+use core::hint::black_box;
+use core::ops::Range;
+use std::panic;
+use std::thread;
+
+/// What the host keeps of the stack for itself, below the guest's limit and above its first frame, in bytes.
+///
+/// The compiler, destructors and collections run there; what they do not touch costs no memory.
+pub(crate) const HOST_SHARE: usize = 8 << 20;
+
+/// Runs `body` on a new thread that has `guest_bytes` of stack for guests.
+///
+/// `body` is told the addresses between which every frame that it makes lies.
+pub fn on_guest_stack<R: Send>(
+    guest_bytes: usize,
+    body: impl FnOnce(Range<usize>) -> R + Send,
+) -> Result<R, EngineError> {
+    let bytes = guest_bytes.saturating_add(HOST_SHARE);
+    thread::scope(|scope| {
+        let guest = thread::Builder::new()
+            .name("guest".to_owned())
+            .stack_size(bytes)
+            .spawn_scoped(scope, move || {
+                let top = 0_usize;
+                let end = black_box(&raw const top).addr();
+                body(end.saturating_sub(bytes)..end)
+            })
+            .map_err(EngineError::NoThread)?;
+        guest.join().map_err(panic_message)
+    })
+}
+
+fn panic_message(payload: Box<dyn core::any::Any + Send>) -> EngineError {
+    EngineError::HostPanic(describe(&*payload))
+}
+
+/// What a panic said, if it said anything in words.
+pub(crate) fn describe(payload: &(dyn core::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| {
+            payload
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+        })
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+/// Runs `body`; a panic in it comes back as what it said.
+pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, String> {
+    panic::catch_unwind(panic::AssertUnwindSafe(body)).map_err(|payload| describe(&*payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{catch, on_guest_stack};
+
+    #[test]
+    fn frames_lie_within_the_bounds() {
+        let inside = on_guest_stack(1 << 20, |bounds| {
+            let local = 0_u8;
+            bounds.contains(&(&raw const local).addr())
+        });
+        assert!(inside.unwrap());
+    }
+
+    #[test]
+    fn a_panic_keeps_its_words() {
+        assert_eq!(
+            catch(|| panic!("no {}", "luck")),
+            Err::<(), _>("no luck".to_owned())
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! Opening files for guests.
+
+use core::cell::{Cell, OnceCell};
+use core::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Numbers the scratch directories of this process.
+static SCRATCH_COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The directory that a guest's relative paths start from.
+///
+/// Without one of the caller's choice it is a new directory under the system's temporary one, made when first needed.
+#[derive(Debug)]
+pub struct Directory {
+    path: OnceCell<PathBuf>,
+    made_here: Cell<bool>,
+}
+
+impl Directory {
+    /// Relative paths start from `path`, or from a new scratch directory.
+    pub fn new(path: Option<PathBuf>) -> Self {
+        let cell = OnceCell::new();
+        if let Some(path) = path {
+            let _ = cell.set(path);
+        }
+        Self {
+            path: cell,
+            made_here: Cell::new(false),
+        }
+    }
+
+    /// The scratch directory, if one was needed.
+    pub fn scratch(&self) -> Option<&Path> {
+        self.path
+            .get()
+            .filter(|_| self.made_here.get())
+            .map(PathBuf::as_path)
+    }
+
+    /// Opens `name` for appending, creating it if it is missing, else for reading.
+    ///
+    /// What a file holds already is kept: a guest's mistake must not empty a file of its user's.
+    pub fn open(&self, name: &str) -> io::Result<File> {
+        let path = self.resolve(name)?;
+        let appending = OpenOptions::new().append(true).create(true).open(&path);
+        match appending {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path),
+            other => other,
+        }
+    }
+
+    fn resolve(&self, name: &str) -> io::Result<PathBuf> {
+        let name = Path::new(name);
+        if name.is_absolute() {
+            return Ok(name.to_owned());
+        }
+        if self.path.get().is_none() {
+            let _ = self.path.set(make_scratch()?);
+            self.made_here.set(true);
+        }
+        let base = self.path.get().ok_or(io::ErrorKind::NotFound)?;
+        Ok(base.join(name))
+    }
+}
+
+/// Makes a directory that nobody else has.
+fn make_scratch() -> io::Result<PathBuf> {
+    loop {
+        let number = SCRATCH_COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(ScratchName(number).to_string());
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other.map(|()| path),
+        }
+    }
+}
+
+struct ScratchName(u32);
+
+impl fmt::Display for ScratchName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "vmexternref-{}-{}", process::id(), self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Directory;
+    use std::fs;
+    use std::io::Write;
+
+    #[test]
+    fn relative_names_are_appended_to_in_a_scratch_directory() {
+        let directory = Directory::new(None);
+        assert!(directory.scratch().is_none());
+        for _ in 0..2 {
+            directory.open("a.txt").unwrap().write_all(b"ab").unwrap();
+        }
+        let scratch = directory.scratch().unwrap();
+        assert_eq!(fs::read(scratch.join("a.txt")).unwrap(), b"abab");
+        fs::remove_dir_all(scratch).unwrap();
+    }
+
+    #[test]
+    fn a_directory_does_not_open() {
+        let directory = Directory::new(None);
+        assert!(directory.open("/").is_err());
+        assert!(directory.open("/no/such/folder/file").is_err());
+        assert!(directory.scratch().is_none());
+    }
+}

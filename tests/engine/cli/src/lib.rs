@@ -1,0 +1,62 @@
+//! A small WebAssembly engine whose guests hold externrefs, as a command line.
+//!
+//! The third part of the engine, beside its compiler and its runtime: what a host with `std` brings. It is the
+//! worked example of a host of `vmexternref`: executable memory with unwind tables, three walkers to choose from, a
+//! stack of known depth, host functions that cannot panic through compiled frames, and files that are closed when
+//! the guest drops the last reference to them.
+//!
+//! ```
+//! use vmexternref_engine::{Census, Console, Session, Settings, WalkerKind, assemble, on_guest_stack};
+//! use vmexternref_engine_runtime::{Extern, Limits};
+//!
+//! let wasm = assemble(
+//!     r#"(module
+//!       (import "host" "new" (func $new (param i64) (result externref)))
+//!       (import "host" "gc" (func $gc))
+//!       (import "host" "live" (func $live (result i64)))
+//!       (func (export "main") (result i64)
+//!         (drop (call $new (i64.const 1)))
+//!         (call $gc)
+//!         (call $live)))"#,
+//! )?;
+//! let alive = on_guest_stack(1 << 20, |stack| {
+//!     let session = Session::new(&Settings::new(WalkerKind::Activations, stack)).unwrap();
+//!     let instance = session.instantiate(session.compile(&wasm).unwrap()).unwrap();
+//!     let main = instance.export("main").and_then(Extern::into_func).unwrap();
+//!     format!("{:?}", main.call(session.store(), &[]).unwrap())
+//! })?;
+//! assert_eq!(alive, "[I64(0)]");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod arguments;
+mod code_memory;
+mod command_line;
+mod compile;
+mod console;
+mod error;
+mod guest_stack;
+mod host;
+mod host_files;
+mod host_object;
+mod run;
+mod script;
+mod script_files;
+mod session;
+mod source;
+mod spectest;
+mod trace;
+mod walkers;
+
+pub use command_line::run_command_line;
+pub use compile::compile_module;
+pub use console::Console;
+pub use error::EngineError;
+pub use guest_stack::on_guest_stack;
+pub use host::{Host, guarded};
+pub use host_object::{Census, HostKind, HostObject};
+pub use run::{Invocation, run_module};
+pub use script::{Report, Tally, run_script, run_script_text, script_stack};
+pub use session::{Session, Settings};
+pub use source::{assemble, read_module};
+pub use walkers::WalkerKind;

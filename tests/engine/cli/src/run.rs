@@ -1,0 +1,116 @@
+//! `run`: one module, and one of its functions.
+
+use crate::arguments::{self, Shown};
+use crate::error::EngineError;
+use crate::session::{Session, Settings};
+use crate::source;
+use std::path::Path;
+use vmexternref_engine_runtime::{Extern, Func, Instance};
+
+/// What `run` calls if it is told nothing else: the first of these that is exported.
+const ENTRY_POINTS: [&str; 3] = ["main", "_start", "run"];
+
+/// The function to call, and its arguments as text.
+#[derive(Clone, Debug, Default)]
+pub struct Invocation {
+    /// The export, or whatever entry point there is.
+    pub name: Option<String>,
+    /// The arguments, in the order of the parameters.
+    pub arguments: Vec<String>,
+}
+
+/// Instantiates the module in the file `path`, calls a function of it and prints its results.
+///
+/// # Errors
+///
+/// Whatever the file, the module, the guest or the arguments do wrong, and host objects that outlive the store.
+pub fn run_module(
+    path: &Path,
+    invocation: &Invocation,
+    settings: &Settings,
+) -> Result<(), EngineError> {
+    let wasm = source::read_module(path)?;
+    let session = Session::new(settings)?;
+    let outcome = run_in(&session, path, &wasm, invocation);
+    let console = &settings.console;
+    if let Some(scratch) = session.host().directory.scratch() {
+        console.line(format_args!("files are in {}", scratch.display()));
+    }
+    let alive = session.finish();
+    console.line(format_args!("alive: {alive}"));
+    outcome?;
+    match alive {
+        0 => Ok(()),
+        alive => Err(EngineError::StillAlive(alive)),
+    }
+}
+
+fn run_in(
+    session: &Session,
+    path: &Path,
+    wasm: &[u8],
+    invocation: &Invocation,
+) -> Result<(), EngineError> {
+    let compiled = session
+        .compile(wasm)
+        .map_err(|source| EngineError::Compile {
+            path: path.to_owned(),
+            source,
+        })?;
+    let instance = session.instantiate(compiled)?;
+    let Some(name) = chosen(&instance, invocation)? else {
+        return Ok(());
+    };
+    let func = function(&instance, name)?;
+    let params = func.ty(session.store())?.params;
+    let given = &invocation.arguments;
+    if given.len() != params.len() {
+        return Err(EngineError::ArgumentCount {
+            name: name.to_owned(),
+            expected: params.len(),
+            found: given.len(),
+        });
+    }
+    let arguments = params
+        .iter()
+        .zip(given)
+        .map(|(&expected, text)| {
+            arguments::parse(expected, text, session.census()).ok_or_else(|| {
+                EngineError::Argument {
+                    text: text.clone(),
+                    expected,
+                }
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    for result in func.call(session.store(), &arguments)? {
+        session.host().console.line(Shown(&result));
+    }
+    Ok(())
+}
+
+/// The name of the function to call, if there is one to call.
+fn chosen<'a>(
+    instance: &Instance,
+    invocation: &'a Invocation,
+) -> Result<Option<&'a str>, EngineError> {
+    if let Some(name) = &invocation.name {
+        return Ok(Some(name));
+    }
+    let entry_point = ENTRY_POINTS
+        .into_iter()
+        .find(|name| matches!(instance.export(name), Some(Extern::Func(_))));
+    match (entry_point, invocation.arguments.first()) {
+        // Arguments that nobody takes are a mistake of the user's.
+        (None, Some(_)) => Err(EngineError::UnknownExport(ENTRY_POINTS[0].to_owned())),
+        (entry_point, _) => Ok(entry_point),
+    }
+}
+
+fn function(instance: &Instance, name: &str) -> Result<Func, EngineError> {
+    match instance.export(name) {
+        Some(Extern::Func(func)) => Ok(func),
+        Some(_) => Err(EngineError::NotAFunction(name.to_owned())),
+        None => Err(EngineError::UnknownExport(name.to_owned())),
+    }
+}

@@ -1,0 +1,23 @@
+//! Scripts in the language of the specification's tests.
+
+use crate::walkers::WalkerKind;
+
+mod instances;
+mod report;
+mod runner;
+mod values;
+
+pub use report::{Report, Tally};
+pub use runner::{run_script, run_script_text};
+
+/// The stack that scripts get, in bytes.
+///
+/// Enough for what they recurse on purpose. Some recurse without end, and a collection at every one of n frames
+/// walks n² / 2 frames.
+pub const fn script_stack(walker: WalkerKind, zeal: bool) -> usize {
+    match (walker, zeal) {
+        (_, false) => 512 << 10,
+        (WalkerKind::Backtrace, true) => 64 << 10,
+        (_, true) => 128 << 10,
+    }
+}

@@ -1,0 +1,183 @@
+//! A store with everything that a guest may import, set up as the command line asks for.
+
+use crate::code_memory::CodeMemory;
+use crate::console::Console;
+use crate::error::EngineError;
+use crate::guest_stack::HOST_SHARE;
+use crate::host::Host;
+use crate::host_files::Directory;
+use crate::host_object::Census;
+use crate::spectest;
+use crate::trace::{CodeMap, Tracing};
+use crate::walkers::WalkerKind;
+use core::ops::Range;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use vmexternref_core::{StackMapRegistry, StackWalker};
+use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
+use vmexternref_engine_runtime::{
+    AccessError, CodePlacer, CompiledModule, Instance, Limits, Linker, Module, Store,
+};
+
+/// How to set up a session.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How collections find frames.
+    pub walker: WalkerKind,
+    /// Whether to collect at every safepoint.
+    pub zeal: bool,
+    /// Whether to tell what each collection walked and found.
+    pub trace: bool,
+    /// Whether to tell of each collection in a line.
+    pub report_collections: bool,
+    /// The addresses of the stack that guests run on.
+    pub stack: Range<usize>,
+    /// What the store may use.
+    pub limits: Limits,
+    /// Where guests and the host print.
+    pub console: Console,
+    /// Where guests' relative file names start from, if not from a new directory.
+    pub directory: Option<PathBuf>,
+}
+
+impl Settings {
+    /// A quiet session with that walker, on the stack with these addresses.
+    ///
+    /// Guests may use all of the stack but what [`on_guest_stack`](crate::on_guest_stack) keeps for the host.
+    pub fn new(walker: WalkerKind, stack: Range<usize>) -> Self {
+        let limits = Limits {
+            stack_bytes: stack.len().saturating_sub(HOST_SHARE),
+            ..Limits::default()
+        };
+        Self {
+            walker,
+            zeal: false,
+            trace: false,
+            report_collections: false,
+            stack,
+            limits,
+            console: Console::silent(),
+            directory: None,
+        }
+    }
+}
+
+/// A store and what belongs to it.
+#[derive(Debug)]
+pub struct Session {
+    zeal: bool,
+    trace: bool,
+    linker: Linker,
+    code_memory: Rc<CodeMemory>,
+    code_map: CodeMap,
+    store: Store,
+    host: Host,
+}
+
+impl Session {
+    /// A new store in which `host` and `spectest` can be imported.
+    pub fn new(settings: &Settings) -> Result<Self, EngineError> {
+        let registry = Arc::new(StackMapRegistry::new());
+        Self::with_registry(settings, registry, Census::default())
+    }
+
+    /// A new store that shares its stack maps and its count of objects with others.
+    pub fn with_registry(
+        settings: &Settings,
+        registry: Arc<StackMapRegistry>,
+        census: Census,
+    ) -> Result<Self, EngineError> {
+        let code_memory = Rc::new(CodeMemory::default());
+        let placer: Rc<dyn CodePlacer> = Rc::clone(&code_memory) as _;
+        let store = Store::new(registry, settings.limits, placer);
+        store.set_zeal(settings.zeal);
+        let code_map = CodeMap::default();
+        let walker = settings.walker.build(&store, settings.stack.clone())?;
+        store.set_walker(if settings.trace {
+            Box::new(Tracing::new(walker, &code_map, &settings.console))
+        } else {
+            walker
+        });
+        if settings.report_collections {
+            let console = settings.console.clone();
+            store.set_gc_observer(Box::new(move |report| {
+                console.line(format_args!("gc: {report}"));
+            }));
+        }
+        let host = Host {
+            census,
+            console: settings.console.clone(),
+            directory: Rc::new(Directory::new(settings.directory.clone())),
+        };
+        let mut linker = Linker::new();
+        host.define(&store, &mut linker)
+            .map_err(AccessError::from)?;
+        spectest::define(&store, &mut linker, &settings.console)?;
+        Ok(Self {
+            zeal: settings.zeal,
+            trace: settings.trace,
+            linker,
+            code_memory,
+            code_map,
+            store,
+            host,
+        })
+    }
+
+    /// Finds frames with `walker` from now on.
+    pub fn set_walker(&self, walker: Box<dyn StackWalker>) {
+        self.store.set_walker(walker);
+    }
+
+    /// Compiles a binary module.
+    pub fn compile(&self, wasm: &[u8]) -> Result<CompiledModule, CompileError> {
+        let options = CompileOptions {
+            zeal: self.zeal,
+            ..CompileOptions::default()
+        };
+        compile(wasm, &options)
+    }
+
+    /// Loads a module and instantiates it with what is defined so far.
+    pub fn instantiate(&self, compiled: CompiledModule) -> Result<Instance, EngineError> {
+        let description = self.trace.then(|| CodeMap::describe(&compiled));
+        let module = Module::load(&self.store, compiled)?;
+        if let (Some(description), Some(base)) = (description, self.code_memory.newest()) {
+            self.code_map.add(base, description);
+        }
+        Ok(self.linker.instantiate(&self.store, &module)?)
+    }
+
+    /// Lets later modules import from `instance` under `name`.
+    pub fn register(&mut self, name: &str, instance: &Instance) {
+        self.linker.define_instance(name, instance);
+    }
+
+    /// Names that modules can import from.
+    pub fn linker(&mut self) -> &mut Linker {
+        &mut self.linker
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Counts the host objects.
+    pub fn census(&self) -> &Census {
+        &self.host.census
+    }
+
+    /// The host's functions and files.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// How many host objects are alive when the store and everything in it is gone.
+    pub fn finish(self) -> u64 {
+        let census = self.host.census.clone();
+        drop(self);
+        census.alive()
+    }
+}

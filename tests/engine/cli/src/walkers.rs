@@ -1,0 +1,82 @@
+//! The walkers that a run can choose from.
+
+use crate::error::EngineError;
+use clap::ValueEnum;
+use core::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use vmexternref_backtrace::BacktraceWalker;
+use vmexternref_core::{Frame, StackMapRegistry, StackWalker, WalkEnd};
+use vmexternref_engine_runtime::{Store, WeakStore};
+use vmexternref_frame_pointer::{ActivationsWalker, CurrentFrameWalker, host_has_frame_pointers};
+
+/// How a collection finds stack frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WalkerKind {
+    /// From the store's activation record, Wasm frames only.
+    #[default]
+    Activations,
+    /// With the system's unwinder.
+    Backtrace,
+    /// From the current frame, by frame pointers.
+    FramePointer,
+}
+
+impl WalkerKind {
+    /// Every walker.
+    pub const ALL: [Self; 3] = [Self::Activations, Self::Backtrace, Self::FramePointer];
+
+    /// The walker for `store`, whose guests run on the stack with these addresses.
+    pub fn build(
+        self,
+        store: &Store,
+        stack: Range<usize>,
+    ) -> Result<Box<dyn StackWalker>, EngineError> {
+        Ok(match self {
+            Self::Activations => Box::new(StoreActivations {
+                store: store.downgrade(),
+                stack,
+            }),
+            Self::Backtrace => Box::new(BacktraceWalker),
+            Self::FramePointer if !host_has_frame_pointers() => {
+                return Err(EngineError::NoFramePointers);
+            }
+            Self::FramePointer => Box::new(HostFrames {
+                registry: Arc::clone(store.registry()),
+                stack,
+            }),
+        })
+    }
+}
+
+/// Walks by the activation record of a store.
+struct StoreActivations {
+    store: WeakStore,
+    stack: Range<usize>,
+}
+
+// SAFETY: it visits what `ActivationsWalker` visits; a store that is gone has no activations.
+unsafe impl StackWalker for StoreActivations {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        match self.store.upgrade() {
+            Some(store) => ActivationsWalker::new(store.record())
+                .with_stack(self.stack.clone())
+                .walk(visit),
+            None => WalkEnd::Complete,
+        }
+    }
+}
+
+/// Walks from the frame that calls it; made only where the probe found frame pointers.
+struct HostFrames {
+    registry: Arc<StackMapRegistry>,
+    stack: Range<usize>,
+}
+
+// SAFETY: it visits what `CurrentFrameWalker` visits, and claims no more.
+unsafe impl StackWalker for HostFrames {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        // SAFETY: the probe found frame pointers in this build, which is all Rust between Wasm and here, and
+        // `on_guest_stack` gave bounds that end at a local of its frame.
+        unsafe { CurrentFrameWalker::new(&self.registry, self.stack.clone()) }.walk(visit)
+    }
+}

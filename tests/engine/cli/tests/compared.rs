@@ -1,0 +1,54 @@
+//! A walker that is all three, and notes where they disagree.
+
+use core::cell::Cell;
+use core::ops::{ControlFlow, Range};
+use std::rc::Rc;
+use std::sync::Arc;
+use vmexternref_core::{ComparingWalker, Frame, StackMapRegistry, StackWalker, WalkEnd};
+use vmexternref_engine::{Session, WalkerKind};
+
+/// What walks have shown so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Findings {
+    /// How many walks there were.
+    pub(crate) walks: Rc<Cell<usize>>,
+    /// How many of them differed in Wasm frames.
+    pub(crate) differences: Rc<Cell<usize>>,
+}
+
+/// Visits what the activation record shows, if the unwinder and the frame pointers show the same.
+struct AllThree {
+    registry: Arc<StackMapRegistry>,
+    walkers: [Box<dyn StackWalker>; 3],
+    findings: Findings,
+}
+
+// SAFETY: it visits what `ComparingWalker` visits, and passes on how that ends.
+unsafe impl StackWalker for AllThree {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        let [first, second, third] = &self.walkers;
+        let pair = ComparingWalker::new(&self.registry, &**first, &**second);
+        let all = ComparingWalker::new(&self.registry, &pair, &**third);
+        let end = all.walk(visit);
+        let differences = pair.take_differences().len() + all.take_differences().len();
+        let Findings {
+            walks,
+            differences: total,
+        } = &self.findings;
+        walks.set(walks.get() + 1);
+        total.set(total.get() + differences);
+        end
+    }
+}
+
+/// Makes `session` walk with all three walkers at once.
+pub(crate) fn compare_walkers(session: &Session, stack: &Range<usize>) -> Findings {
+    let findings = Findings::default();
+    let build = |kind: WalkerKind| kind.build(session.store(), stack.clone()).unwrap();
+    session.set_walker(Box::new(AllThree {
+        registry: Arc::clone(session.store().registry()),
+        walkers: WalkerKind::ALL.map(build),
+        findings: findings.clone(),
+    }));
+    findings
+}

@@ -1,0 +1,80 @@
+//! `compile`: what the command line writes can be loaded and run.
+
+use core::ops::Range;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use vmexternref_engine::{Session, Settings, WalkerKind, on_guest_stack, run_command_line};
+use vmexternref_engine_runtime::{Extern, Module, ObjectFile};
+
+fn scratch(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compile");
+    fs::create_dir_all(&folder).unwrap();
+    folder.join(name)
+}
+
+/// Compiles a program by command line, and returns the object file.
+fn compile(program: &str, name: &str, more: &[&str]) -> ObjectFile {
+    let object = scratch(name);
+    let program = crate::programs::folder().join(program);
+    let args = ["vmexternref-engine", "compile", "-o"].map(Into::into);
+    let more = more.iter().map(Into::into);
+    let paths = [object.clone().into(), program.into()];
+    let code = run_command_line(args.into_iter().chain(paths).chain(more));
+    assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
+    ObjectFile::read(&fs::read(object).unwrap()).unwrap()
+}
+
+fn session(stack: Range<usize>) -> Session {
+    Session::new(&Settings::new(WalkerKind::Activations, stack)).unwrap()
+}
+
+#[test]
+fn object_files_run() {
+    for (name, zeal) in [("plain.o", &[][..]), ("zeal.o", &["--zeal"])] {
+        let file = compile("tail_calls.wat", name, zeal);
+        assert_eq!(file.module.zeal, !zeal.is_empty());
+        on_guest_stack(1 << 20, |stack| {
+            let mut session = session(stack);
+            let module = Module::load_object(session.store(), file).unwrap();
+            let linker = session.linker().clone();
+            let instance = linker.instantiate(session.store(), &module).unwrap();
+            let main = instance.export("main").and_then(Extern::into_func).unwrap();
+            main.call(session.store(), &[]).unwrap();
+            assert_eq!(session.finish(), 0);
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn object_files_for_other_machines_are_refused() {
+    let target = if cfg!(target_arch = "aarch64") {
+        "riscv64gc-unknown-none-elf"
+    } else {
+        "aarch64-unknown-none"
+    };
+    let file = compile("tables.wat", "other.o", &["--target", target]);
+    let refused = on_guest_stack(1 << 20, |stack| {
+        let session = session(stack);
+        let error = Module::load_object(session.store(), file).err();
+        format!("{error:?} {}", session.finish())
+    });
+    let refused = refused.unwrap();
+    assert!(refused.contains("WrongTarget"), "{refused}");
+}
+
+#[test]
+fn pointer_authentication_changes_the_code() {
+    let target = ["--target", "aarch64-unknown-none"];
+    let plain = compile("tables.wat", "unsigned.o", &target);
+    let more = [&target[..], &["--pointer-authentication"]].concat();
+    let signed = compile("tables.wat", "signed.o", &more);
+    let paciasp = 0xd503_233f_u32.to_le_bytes();
+    let signs = |file: &ObjectFile| {
+        let (code, _) = file.module.text.as_chunks::<4>();
+        code.iter().filter(|&&word| word == paciasp).count()
+    };
+    assert_eq!(signs(&plain), 0);
+    assert!(signs(&signed) >= signed.module.functions.len());
+}

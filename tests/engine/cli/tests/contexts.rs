@@ -1,0 +1,117 @@
+//! Two stores that call each other on one stack, and collect in each frame.
+
+use core::cell::{Cell, OnceCell};
+use core::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use vmexternref_core::{GcReport, StackMapRegistry, VMExternRef};
+use vmexternref_engine::{
+    Census, HostKind, Session, Settings, WalkerKind, assemble, guarded, on_guest_stack,
+};
+use vmexternref_engine_runtime::{Extern, Func, FuncType, Trap, Val, ValType, WeakStore};
+
+/// How deep the two stores call each other.
+const DEPTH: i64 = 10;
+
+/// Holds two references across a call to the other store, and collects before and after it.
+const GUEST: &str = r#"(module
+  (import "host" "new" (func $new (param i64) (result externref)))
+  (import "host" "value" (func $value (param externref) (result i64)))
+  (import "host" "gc" (func $gc))
+  (import "other" "down" (func $other (param i64 externref) (result i64)))
+  (func (export "down") (param $depth i64) (param $given externref) (result i64)
+    (local $mine externref) (local $below i64)
+    (local.set $mine (call $new (local.get $depth)))
+    (drop (call $new (i64.const -1)))
+    (call $gc)
+    (if (i64.ne (local.get $depth) (i64.const 0))
+      (then
+        (local.set $below
+          (call $other (i64.sub (local.get $depth) (i64.const 1)) (local.get $mine)))))
+    (call $gc)
+    (i64.add (local.get $below)
+      (i64.add (call $value (local.get $mine)) (call $value (local.get $given))))))"#;
+
+/// The function that a store calls in the other one, known once both exist.
+type Door = Rc<OnceCell<(WeakStore, Func)>>;
+
+fn down_type() -> FuncType {
+    FuncType::new([ValType::I64, ValType::ExternRef], [ValType::I64])
+}
+
+/// A store with the guest in it, whose `other` leads through `door`.
+fn context(
+    settings: &Settings,
+    registry: &Arc<StackMapRegistry>,
+    census: &Census,
+    door: &Door,
+) -> (Session, Func) {
+    let mut session =
+        Session::with_registry(settings, Arc::clone(registry), census.clone()).unwrap();
+    let door = Rc::clone(door);
+    let other = guarded(session.store(), down_type(), move |_, args, results| {
+        let (store, down) = door.get().unwrap();
+        let store = store.upgrade().unwrap();
+        let returned = down
+            .call(&store, args)
+            .map_err(|error| Trap::host(error.to_string()))?;
+        results.clone_from_slice(&returned);
+        Ok(())
+    });
+    session.linker().define("other", "down", other.unwrap());
+    let compiled = session.compile(&assemble(GUEST).unwrap()).unwrap();
+    let instance = session.instantiate(compiled).unwrap();
+    let down = instance.export("down").and_then(Extern::into_func).unwrap();
+    (session, down)
+}
+
+/// Runs A → B → A → …; the contract breaks that the collections reported.
+fn call_each_other(walker: WalkerKind, zeal: bool, stack: Range<usize>) -> usize {
+    let settings = Settings {
+        zeal,
+        ..Settings::new(walker, stack)
+    };
+    let registry = Arc::new(StackMapRegistry::new());
+    let census = Census::default();
+    let (to_a, to_b) = (Door::default(), Door::default());
+    let (a, down_in_a) = context(&settings, &registry, &census, &to_b);
+    let (b, down_in_b) = context(&settings, &registry, &census, &to_a);
+    to_a.set((a.store().downgrade(), down_in_a)).unwrap();
+    to_b.set((b.store().downgrade(), down_in_b)).unwrap();
+    let breaks = Rc::new(Cell::new(0));
+    for session in [&a, &b] {
+        let breaks = Rc::clone(&breaks);
+        let count = move |report: &GcReport| breaks.set(breaks.get() + report.contract_breaks);
+        session.store().set_gc_observer(Box::new(count));
+    }
+    let null = Val::ExternRef(None);
+    let refused = down_in_a.call(a.store(), &[Val::I64(0), null]);
+    assert!(refused.is_err(), "the value of null");
+    let object = census.object(HostKind::Value(0));
+    let given = Val::ExternRef(Some(VMExternRef::new(object)));
+    let sum = down_in_a
+        .call(a.store(), &[Val::I64(DEPTH), given])
+        .unwrap();
+    // 0 + … + 10 of the frames' own references, and 1 + … + 10 of those that they were given.
+    assert!(matches!(sum[..], [Val::I64(110)]), "{sum:?}");
+    // No frame is left, so nothing is alive but what the other store's collections could not decide.
+    a.store().gc();
+    b.store().gc();
+    assert_eq!(census.alive(), 0, "after the last collection");
+    assert_eq!((a.finish(), b.finish()), (0, 0));
+    breaks.get()
+}
+
+#[test]
+fn stores_that_call_each_other_free_nothing_of_the_other_one() {
+    for walker in WalkerKind::ALL {
+        for zeal in [false, true] {
+            let breaks = on_guest_stack(1 << 20, |stack| call_each_other(walker, zeal, stack));
+            let breaks = breaks.unwrap();
+            match walker {
+                WalkerKind::Activations => assert_eq!(breaks, 0, "sees its own frames only"),
+                _ => assert!(breaks > 0, "sees the other store's frames, and says so"),
+            }
+        }
+    }
+}

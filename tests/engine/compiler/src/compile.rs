@@ -1,0 +1,189 @@
+//! The path from a Wasm binary to a compiled module.
+
+use core::mem;
+use core::ops::Range;
+
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{Function, Signature, UserFuncName};
+use cranelift_codegen::{CompiledCode, Context};
+use cranelift_frontend::FunctionBuilderContext;
+use vmexternref_engine_runtime::{CompiledModule, FuncType};
+
+use crate::emitter::Emitter;
+use crate::environment::Environment;
+use crate::error::CompileError;
+use crate::guard::{Guarded, UNGUARDED_FRAME_BYTES};
+use crate::isa::{self, CompileOptions};
+use crate::metadata::{self, Metadata};
+use crate::symbol::Symbol;
+use crate::text::{FinishedText, Text};
+use crate::{function, trampolines, validate};
+
+/// Compiles a Wasm binary.
+///
+/// ```
+/// use vmexternref_engine_compiler::{CompileOptions, compile};
+///
+/// let wasm = b"\0asm\x01\0\0\0";
+/// let module = compile(wasm, &CompileOptions::default())?;
+/// assert!(module.functions.is_empty());
+/// # Ok::<(), vmexternref_engine_compiler::CompileError>(())
+/// ```
+///
+/// # Errors
+///
+/// When the module is invalid, needs a feature or more room than there is, or cannot be compiled for the target.
+pub fn compile(wasm: &[u8], options: &CompileOptions) -> Result<CompiledModule, CompileError> {
+    let isa = isa::build(options)?;
+    validate::validate(wasm)?;
+    let metadata = metadata::read(wasm, isa::target(isa.as_ref()), options.zeal)?;
+    let mut compiler = Compiler::new(Environment::new(isa.as_ref(), &metadata));
+    let functions = compiler.functions()?;
+    let (entry_trampolines, exit_trampolines) = compiler.trampolines()?;
+    compiler.builtins()?;
+    let FinishedText {
+        bytes,
+        eh_frame,
+        safepoints,
+    } = compiler.text.finish(isa.as_ref())?;
+    let Metadata { module, .. } = metadata;
+    Ok(CompiledModule {
+        text: bytes,
+        eh_frame,
+        functions,
+        entry_trampolines,
+        exit_trampolines,
+        safepoints,
+        ..module
+    })
+}
+
+/// One piece of generated code.
+struct Code {
+    function: Function,
+    code: CompiledCode,
+}
+
+impl Code {
+    /// How far the stack pointer is below the frame pointer.
+    fn frame_bytes(&self) -> u32 {
+        let layout = self.code.buffer.frame_layout();
+        layout.map_or(0, |layout| layout.frame_to_fp_offset)
+    }
+}
+
+/// Compiles one piece of code after the other into a text.
+struct Compiler<'m> {
+    env: Environment<'m>,
+    text: Text,
+    context: Context,
+    builder_context: FunctionBuilderContext,
+}
+
+impl<'m> Compiler<'m> {
+    fn new(env: Environment<'m>) -> Self {
+        Self {
+            env,
+            text: Text::default(),
+            context: Context::new(),
+            builder_context: FunctionBuilderContext::new(),
+        }
+    }
+
+    /// Generates code into the context.
+    fn generate(
+        &mut self,
+        symbol: Symbol,
+        signature: Signature,
+        build: impl FnOnce(Emitter<'_, '_>) -> Result<(), CompileError>,
+    ) -> Result<Code, CompileError> {
+        let name = UserFuncName::User(symbol.external_name());
+        self.context.clear();
+        self.context.func = Function::with_name_signature(name, signature);
+        build(Emitter::new(
+            &mut self.context.func,
+            &mut self.builder_context,
+            &self.env,
+        ))?;
+        self.context
+            .compile(self.env.isa, &mut ControlPlane::default())
+            .map_err(|error| CompileError::backend(error.inner))?;
+        let code = self.context.take_compiled_code();
+        Ok(Code {
+            function: mem::replace(&mut self.context.func, Function::new()),
+            code: code.ok_or_else(|| CompileError::Backend("no code".into()))?,
+        })
+    }
+
+    fn append(&mut self, symbol: Symbol, code: &Code) -> Result<Range<u32>, CompileError> {
+        self.text
+            .append(symbol, &code.function, &code.code, self.env.isa)
+    }
+
+    /// Appends code with the convention of Wasm functions, behind a guard if its frame is large.
+    fn append_guarded(
+        &mut self,
+        guarded: Guarded,
+        ty: &FuncType,
+        build: impl FnOnce(Emitter<'_, '_>) -> Result<(), CompileError>,
+    ) -> Result<Range<u32>, CompileError> {
+        let signature = self.env.wasm_signature(ty);
+        let code = self.generate(guarded.code, signature.clone(), build)?;
+        let frame_bytes = code.frame_bytes();
+        if frame_bytes <= UNGUARDED_FRAME_BYTES {
+            return self.append(guarded.guard, &code);
+        }
+        let guard = self.generate(guarded.guard, signature, |emit| {
+            guarded.build(emit, ty, frame_bytes);
+            Ok(())
+        })?;
+        let start = self.append(guarded.guard, &guard)?.start;
+        let end = self.append(guarded.code, &code)?.end;
+        Ok(start..end)
+    }
+
+    fn functions(&mut self) -> Result<Vec<Range<u32>>, CompileError> {
+        let metadata = self.env.metadata;
+        let mut ranges = Vec::with_capacity(metadata.bodies.len());
+        for (index, body) in (0..).zip(&metadata.bodies) {
+            let ty = metadata.function_type(metadata.imported_functions + index)?;
+            let ty = metadata.ty(ty)?;
+            let range = self.append_guarded(Guarded::function(index), ty, |emit| {
+                function::translate(emit, ty, body)
+            })?;
+            ranges.push(range);
+        }
+        Ok(ranges)
+    }
+
+    fn trampolines(&mut self) -> Result<(Vec<u32>, Vec<u32>), CompileError> {
+        let metadata = self.env.metadata;
+        let (mut entries, mut exits) = (Vec::new(), Vec::new());
+        for (index, ty) in (0..).zip(&metadata.module.types) {
+            let signature = self.env.entry_signature();
+            let entry = self.generate(Symbol::Entry(index), signature, |emit| {
+                trampolines::entry(emit, ty);
+                Ok(())
+            })?;
+            entries.push(self.append(Symbol::Entry(index), &entry)?.start);
+            let exit = self.append_guarded(Guarded::exit(index), ty, |emit| {
+                trampolines::exit(emit, ty);
+                Ok(())
+            })?;
+            exits.push(exit.start);
+        }
+        Ok((entries, exits))
+    }
+
+    fn builtins(&mut self) -> Result<(), CompileError> {
+        for builtin in self.text.called_builtins() {
+            let signature = self.env.builtin_signature(builtin);
+            let code = self.generate(Symbol::Builtin(builtin), signature, |emit| {
+                trampolines::builtin(emit, builtin);
+                Ok(())
+            })?;
+            self.append(Symbol::Builtin(builtin), &code)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! Global variables.
+
+use cranelift_codegen::ir::{InstBuilder, Value};
+use vmexternref_engine_runtime::ValType;
+
+use crate::call::array_offset;
+use crate::error::CompileError;
+use crate::function::Translator;
+use crate::metadata::item;
+
+impl Translator<'_, '_> {
+    /// `global.get`
+    pub(crate) fn global_get(&mut self, index: u32) -> Result<(), CompileError> {
+        let ty = self.global_type(index)?;
+        let global = self.global_pointer(index);
+        let (offset, flags) = (self.emit.env.vm.global_value(), self.emit.access.globals);
+        let machine_type = self.value_type(ty);
+        let value = self
+            .ins()
+            .load(machine_type, flags, global, i32::from(offset));
+        let value = match ty {
+            ValType::ExternRef => self.activate(value),
+            _ => value,
+        };
+        self.push(value);
+        Ok(())
+    }
+
+    /// `global.set`
+    pub(crate) fn global_set(&mut self, index: u32) -> Result<(), CompileError> {
+        let ty = self.global_type(index)?;
+        let value = self.pop();
+        let global = self.global_pointer(index);
+        let (offset, flags) = (self.emit.env.vm.global_value(), self.emit.access.globals);
+        if ty == ValType::ExternRef {
+            let offset = self.emit.address(i64::from(offset));
+            let address = self.ins().iadd(global, offset);
+            self.replace(value, address, flags);
+        } else {
+            self.ins().store(flags, value, global, i32::from(offset));
+        }
+        Ok(())
+    }
+
+    fn global_type(&self, index: u32) -> Result<ValType, CompileError> {
+        Ok(item(&self.emit.env.metadata.globals, index)?.value)
+    }
+
+    fn global_pointer(&mut self, index: u32) -> Value {
+        let vm = self.emit.env.vm;
+        let globals = self.emit.fixed(self.vmctx, vm.context_globals());
+        self.emit
+            .fixed(globals, array_offset(index, vm.pointer_bytes()))
+    }
+}

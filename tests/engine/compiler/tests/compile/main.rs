@@ -1,0 +1,37 @@
+//! What the compiler accepts, refuses and produces, seen from outside.
+
+mod mutations;
+mod refusals;
+mod safepoints;
+mod scripts;
+mod text;
+
+use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
+use vmexternref_engine_runtime::CompiledModule;
+
+/// One machine of each kind that code can be generated for.
+const TARGETS: [&str; 3] = [
+    "x86_64-unknown-none",
+    "aarch64-unknown-none",
+    "riscv64gc-unknown-none-elf",
+];
+
+fn options(target: &str, zeal: bool) -> CompileOptions {
+    CompileOptions {
+        zeal,
+        target: Some(target.parse().expect("a triple")),
+        ..CompileOptions::default()
+    }
+}
+
+fn compile_text(text: &str, options: &CompileOptions) -> Result<CompiledModule, CompileError> {
+    compile(&wat::parse_str(text).expect("well-formed text"), options)
+}
+
+/// Compiles text for each kind of machine.
+fn for_each_target(text: &str, check: impl Fn(&str, &CompiledModule)) {
+    for target in TARGETS {
+        let module = compile_text(text, &options(target, false));
+        check(target, &module.expect("a valid module"));
+    }
+}

@@ -1,0 +1,167 @@
+//! Stack maps are where references live across calls, and nowhere else.
+
+use vmexternref_engine_runtime::{CompiledModule, Safepoint};
+
+use crate::{compile_text, for_each_target, options};
+
+const IMPORTS: &str = r#"
+    (import "host" "gc" (func $gc))
+    (import "host" "take" (func $take (param externref)))
+    (import "host" "make" (func $make (result externref)))
+"#;
+
+/// The safepoints of each function of a module made of `functions`.
+fn of_each_function(functions: &str, check: impl Fn(&str, Vec<Vec<&Safepoint>>)) {
+    let text = format!("(module {IMPORTS} {functions})");
+    for_each_target(&text, |target, module| check(target, by_function(module)));
+}
+
+fn by_function(module: &CompiledModule) -> Vec<Vec<&Safepoint>> {
+    let within = |range: &core::ops::Range<u32>| {
+        module
+            .safepoints
+            .iter()
+            .filter(|point| range.start < point.return_offset && point.return_offset <= range.end)
+            .collect()
+    };
+    module.functions.iter().map(within).collect()
+}
+
+fn live(points: &[&Safepoint]) -> Vec<usize> {
+    points.iter().map(|point| point.references.len()).collect()
+}
+
+#[test]
+fn a_reference_used_after_a_call_is_in_one_map() {
+    of_each_function(
+        "(func (param externref) (result externref) call $gc local.get 0)",
+        |target, functions| {
+            assert_eq!(live(&functions[0]), [1], "{target}");
+            let point = functions[0][0];
+            assert!(point.references[0] < point.frame_bytes, "{target}");
+            assert_eq!(point.references[0] % 8, 0, "{target}");
+        },
+    );
+}
+
+#[test]
+fn a_dead_reference_is_in_no_map() {
+    of_each_function(
+        "(func (param externref) (local externref)
+             local.get 0 call $take
+             call $gc
+             call $make local.set 1
+             call $make drop)",
+        |target, functions| assert!(functions[0].is_empty(), "{target}"),
+    );
+}
+
+#[test]
+fn an_argument_is_not_kept_by_its_caller() {
+    of_each_function(
+        "(func (param externref externref) (result externref)
+             local.get 0 call $take local.get 1)",
+        |target, functions| assert_eq!(live(&functions[0]), [1], "{target}"),
+    );
+}
+
+#[test]
+fn results_block_parameters_and_selections_are_kept() {
+    of_each_function(
+        "(func (result externref) call $make call $gc)
+         (func (param i32) (result externref)
+             call $make
+             (if (param externref) (result externref) (local.get 0)
+                 (then call $gc) (else drop call $make call $gc)))
+         (func (param externref externref i32) (result externref)
+             (select (result externref) (local.get 0) (local.get 1) (local.get 2))
+             call $gc)
+         (func (param externref i32) (result externref)
+             local.get 0
+             (loop (param externref) (result externref)
+                 call $gc
+                 (br_if 0 (local.get 1))))",
+        |target, functions| {
+            assert_eq!(live(&functions[0]), [1], "call result, {target}");
+            assert_eq!(live(&functions[1]), [1, 1], "block parameters, {target}");
+            assert_eq!(live(&functions[2]), [1], "selection, {target}");
+            assert_eq!(live(&functions[3]), [1], "loop parameter, {target}");
+        },
+    );
+}
+
+#[test]
+fn a_tail_call_keeps_nothing() {
+    of_each_function(
+        "(func (param externref) local.get 0 return_call $take)",
+        |target, functions| assert!(functions[0].is_empty(), "{target}"),
+    );
+}
+
+#[test]
+fn function_references_and_numbers_are_in_no_map() {
+    of_each_function(
+        "(func (param funcref i64) (result funcref i64) call $gc local.get 0 local.get 1)",
+        |target, functions| assert!(functions[0].is_empty(), "{target}"),
+    );
+}
+
+/// The slow path of `table.get` collects: what else is live is in its map, what it loads is not.
+#[test]
+fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
+    of_each_function(
+        "(table $t 1 externref) (global $g (mut externref) (ref.null extern))
+         (func (param externref) (result externref)
+             (drop (table.get $t (i32.const 0))) local.get 0)
+         (func (param externref) (result externref)
+             (drop (global.get $g)) local.get 0)
+         (func (result externref) (table.get $t (i32.const 0)))
+         (func (param externref) (global.set $g (local.get 0)))
+         (func (result externref) (table.get $t (i32.const 0)) call $gc)",
+        |target, functions| {
+            assert_eq!(live(&functions[0]), [1], "table.get, {target}");
+            assert_eq!(live(&functions[1]), [1], "global.get, {target}");
+            assert!(functions[2].is_empty(), "the loaded element, {target}");
+            assert!(functions[3].is_empty(), "the stored value, {target}");
+            assert_eq!(live(&functions[4]), [1], "loaded before a call, {target}");
+        },
+    );
+}
+
+#[test]
+fn zeal_collects_where_parameters_are_live() {
+    let text = "(module (func (param externref) (result externref)
+        (loop (br_if 0 (ref.is_null (local.get 0)))) local.get 0))";
+    let module = compile_text(text, &options("x86_64-unknown-none", true)).expect("valid");
+    assert!(module.zeal);
+    assert_eq!(
+        live(&by_function(&module)[0]),
+        [1, 1],
+        "entry and loop header"
+    );
+}
+
+#[test]
+fn maps_lie_in_functions_and_their_slots_in_frames() {
+    of_each_function(
+        "(func (param externref i32) (result externref)
+             (local externref)
+             call $make local.set 2
+             (loop
+                 call $make drop
+                 (br_if 0 (local.get 1)))
+             call $gc
+             (select (result externref) (local.get 0) (local.get 2) (local.get 1)))",
+        |target, functions| {
+            assert_eq!(live(&functions[0]), [1, 2, 2], "{target}");
+            for point in &functions[0] {
+                assert!(
+                    point
+                        .references
+                        .iter()
+                        .all(|slot| slot + 8 <= point.frame_bytes)
+                );
+            }
+        },
+    );
+}

@@ -1,0 +1,273 @@
+//! The functions behind the builtin trampolines.
+//!
+//! Each is called by compiled code, with the context of the instance that runs, through a trampoline that has
+//! completed the activation record. References among the arguments are alive until something collects: whoever needs
+//! one longer clones it first.
+
+use core::mem::ManuallyDrop;
+use core::ptr;
+
+use vmexternref_core::{VMExternRef, drop_extern_ref};
+
+use crate::arch;
+use crate::builtin::Builtin;
+use crate::instance::InstanceItem;
+use crate::reference::Reference;
+use crate::store::Store;
+use crate::trap::Trap;
+use crate::trap_code::TrapCode;
+
+/// The addresses of all builtins, in order of their numbers.
+pub(crate) static BUILTINS: Addresses = Addresses(addresses());
+
+/// Addresses of functions, which any thread may call.
+pub(crate) struct Addresses([*const u8; Builtin::ALL.len()]);
+
+// SAFETY: the addresses are those of functions and never change.
+unsafe impl Sync for Addresses {}
+
+impl Addresses {
+    /// The array as a [`VMContext`](crate::VMContext) holds it.
+    pub(crate) const fn as_ptr(&self) -> *const *const u8 {
+        self.0.as_ptr()
+    }
+}
+
+const fn addresses() -> [*const u8; Builtin::ALL.len()] {
+    let mut addresses = [ptr::null(); Builtin::ALL.len()];
+    let mut index = 0;
+    while index < addresses.len() {
+        addresses[index] = address(Builtin::ALL[index]);
+        index += 1;
+    }
+    addresses
+}
+
+const fn address(builtin: Builtin) -> *const u8 {
+    match builtin {
+        Builtin::Raise => raise as *const u8,
+        Builtin::ResumeTrap => resume_trap as *const u8,
+        Builtin::InsertRef => insert_ref as *const u8,
+        Builtin::DropRef => drop_ref as *const u8,
+        Builtin::Zeal => zeal as *const u8,
+        Builtin::MemoryGrow => memory_grow as *const u8,
+        Builtin::MemoryCopy => memory_copy as *const u8,
+        Builtin::MemoryFill => memory_fill as *const u8,
+        Builtin::MemoryInit => memory_init as *const u8,
+        Builtin::DataDrop => data_drop as *const u8,
+        Builtin::TableGrow => table_grow as *const u8,
+        Builtin::TableFill => table_fill as *const u8,
+        Builtin::TableCopy => table_copy as *const u8,
+        Builtin::TableInit => table_init as *const u8,
+        Builtin::ElemDrop => elem_drop as *const u8,
+    }
+}
+
+/// The instance whose compiled code called; only compiled code makes one, by calling.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Running<'a>(&'a InstanceItem);
+
+impl<'a> Running<'a> {
+    fn store(self) -> ManuallyDrop<Store> {
+        // SAFETY: `invoke`, under the compiled code that runs, keeps the store alive.
+        unsafe { Store::borrow_raw(self.0.vm.store) }
+    }
+
+    /// The instance, after the collection that zeal mode wants.
+    fn enter(self) -> &'a InstanceItem {
+        self.store().inner().zeal();
+        self.0
+    }
+
+    /// A clone of a reference of the type of a table, and then the collection that zeal mode wants.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is a live reference of the table's type, or 0.
+    unsafe fn enter_with(self, table: u32, raw: usize) -> Reference {
+        let ty = self.0.table(table).element();
+        // SAFETY: the caller gives a live reference of the table's type.
+        let reference = unsafe { Reference::clone_from_raw(ty, raw) };
+        self.store().inner().zeal();
+        reference
+    }
+
+    /// Continues at the handler of the youngest entry.
+    ///
+    /// # Safety
+    ///
+    /// No frame between compiled code and this call has anything left to do.
+    unsafe fn resume(self) -> ! {
+        let store = self.store();
+        let context = store.context();
+        let (pc, sp) = (context.handler_pc.get(), context.handler_sp.get());
+        // SAFETY: the entry trampoline under the running frames wrote its handler down, and `call` restores outer ones.
+        unsafe { arch::resume(pc, sp, context.handler_fp.get()) }
+    }
+
+    /// Records `trap`, and continues at the handler of the youngest entry.
+    ///
+    /// # Safety
+    ///
+    /// As for [`resume`](Self::resume).
+    unsafe fn abandon(self, trap: Trap) -> ! {
+        self.store().inner().trap.set(Some(trap));
+        // SAFETY: the caller keeps the contract, and the handle above needs no drop.
+        unsafe { self.resume() }
+    }
+}
+
+fn code(result: Result<(), TrapCode>) -> u32 {
+    result.map_or_else(TrapCode::number, |()| 0)
+}
+
+extern "C" fn raise(running: Running<'_>, number: u32) -> ! {
+    let trap = TrapCode::from_number(number).unwrap_or(TrapCode::Host);
+    // SAFETY: compiled code called, and its trampoline has nothing left to do.
+    unsafe { running.abandon(trap.into()) }
+}
+
+extern "C" fn resume_trap(running: Running<'_>) -> ! {
+    // SAFETY: an exit trampoline called, and has nothing left to do.
+    unsafe { running.resume() }
+}
+
+/// Inserts a clone into the activations table.
+///
+/// # Safety
+///
+/// `raw` is a live reference.
+unsafe extern "C" fn insert_ref(running: Running<'_>, raw: *mut u8) {
+    // SAFETY: the caller gives a live reference, and nothing has collected yet.
+    let reference = unsafe { VMExternRef::clone_from_raw(raw) };
+    let store = running.store();
+    store.inner().zeal();
+    if store.inner().insert(reference).is_err() {
+        // SAFETY: `insert` has taken the reference, and the handle needs no drop.
+        unsafe { running.abandon(TrapCode::OutOfMemory.into()) }
+    }
+}
+
+/// Destroys an object.
+///
+/// # Safety
+///
+/// `raw` is a reference whose count is 0, and no word of it is used again.
+unsafe extern "C" fn drop_ref(running: Running<'_>, raw: *mut u8) {
+    // SAFETY: the caller has taken the last count of the object and keeps no word of it.
+    unsafe { drop_extern_ref(raw) };
+    running.store().inner().zeal();
+}
+
+extern "C" fn zeal(running: Running<'_>) {
+    running.store().inner().gc();
+}
+
+extern "C" fn memory_grow(running: Running<'_>, memory: u32, delta: u32) -> u32 {
+    let grown = running.enter().memory(memory).grow(delta);
+    grown.unwrap_or(u32::MAX)
+}
+
+extern "C" fn memory_copy(
+    running: Running<'_>,
+    to_memory: u32,
+    from_memory: u32,
+    to: u32,
+    from: u32,
+    count: u32,
+) -> u32 {
+    let instance = running.enter();
+    let source = instance.memory(from_memory);
+    code(instance.memory(to_memory).copy(to, source, from, count))
+}
+
+extern "C" fn memory_fill(
+    running: Running<'_>,
+    memory: u32,
+    to: u32,
+    byte: u32,
+    count: u32,
+) -> u32 {
+    let [byte, ..] = byte.to_le_bytes();
+    code(running.enter().memory(memory).fill(to, byte, count))
+}
+
+extern "C" fn memory_init(
+    running: Running<'_>,
+    memory: u32,
+    segment: u32,
+    to: u32,
+    from: u32,
+    count: u32,
+) -> u32 {
+    let instance = running.enter();
+    code(instance.memory_init(memory, segment, to, from, count))
+}
+
+extern "C" fn data_drop(running: Running<'_>, segment: u32) {
+    running.enter().data_drop(segment);
+}
+
+/// Grows a table.
+///
+/// # Safety
+///
+/// `initial` is a live reference of the table's type, or 0.
+unsafe extern "C" fn table_grow(
+    running: Running<'_>,
+    table: u32,
+    initial: usize,
+    delta: u32,
+) -> u32 {
+    // SAFETY: the caller gives a live reference of the table's type.
+    let initial = unsafe { running.enter_with(table, initial) };
+    let grown = running.0.table(table).grow(delta, &initial);
+    grown.unwrap_or(u32::MAX)
+}
+
+/// Fills a part of a table.
+///
+/// # Safety
+///
+/// `value` is a live reference of the table's type, or 0.
+unsafe extern "C" fn table_fill(
+    running: Running<'_>,
+    table: u32,
+    to: u32,
+    value: usize,
+    count: u32,
+) -> u32 {
+    // SAFETY: the caller gives a live reference of the table's type.
+    let value = unsafe { running.enter_with(table, value) };
+    code(running.0.table(table).fill(to, &value, count))
+}
+
+extern "C" fn table_copy(
+    running: Running<'_>,
+    to_table: u32,
+    from_table: u32,
+    to: u32,
+    from: u32,
+    count: u32,
+) -> u32 {
+    let instance = running.enter();
+    let source = instance.table(from_table);
+    code(instance.table(to_table).copy(to, source, from, count))
+}
+
+extern "C" fn table_init(
+    running: Running<'_>,
+    table: u32,
+    segment: u32,
+    to: u32,
+    from: u32,
+    count: u32,
+) -> u32 {
+    let instance = running.enter();
+    code(instance.table_init(table, segment, to, from, count))
+}
+
+extern "C" fn elem_drop(running: Running<'_>, segment: u32) {
+    running.enter().elem_drop(segment);
+}

@@ -1,0 +1,93 @@
+//! The runtime of the `vmexternref` test engine: stores, instances and calls.
+//!
+//! A worked example of embedding `vmexternref`: it loads machine code that the engine's compiler made, links it,
+//! runs it, and keeps the books that deferred reference counting asks of a host. It needs `alloc` and nothing
+//! else, so that the command line and a kernel use the same crate.
+//!
+//! *You provide* executable memory ([`CodePlacer`]), a stack of known depth ([`Limits::stack_bytes`]) and host
+//! functions. *You get* a [`Store`] that owns everything created in it and releases it, to the last reference,
+//! when it is dropped.
+//!
+//! ```
+//! use vmexternref_engine_runtime::{Extern, ExternType, GlobalType, ValType};
+//!
+//! let ty = GlobalType { value: ValType::ExternRef, mutable: true };
+//! assert_eq!(ExternType::Global(ty).to_string(), "global (mut externref)");
+//! ```
+//!
+//! # Panics in host functions
+//!
+//! A host function and a destructor of a host object run above compiled frames, which nothing can unwind: a
+//! panic that leaves one aborts. A host with `std` wraps them in `catch_unwind` and returns a [`Trap`].
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod arch;
+mod arena;
+mod buffer;
+mod builtin;
+mod builtins;
+mod call;
+mod caller;
+mod check;
+mod code;
+mod collect;
+mod const_expr;
+mod error;
+mod extern_item;
+mod func;
+mod global;
+mod handle;
+mod host_func;
+mod instance;
+mod instantiate;
+mod layout;
+mod link;
+mod linker;
+mod load;
+mod memory;
+mod module;
+mod object_file;
+mod owned;
+mod reference;
+mod segments;
+mod store;
+mod table;
+#[cfg(test)]
+mod testing;
+mod trap;
+mod trap_code;
+mod type_registry;
+mod types;
+mod val;
+
+pub use builtin::{Builtin, BuiltinType};
+pub use caller::Caller;
+pub use code::{CodePlacer, PlaceError, PlacedCode};
+pub use error::{AccessError, CallError, InstantiateError, LoadError};
+pub use extern_item::Extern;
+pub use func::Func;
+pub use global::Global;
+pub use host_func::{RawHostFn, VMHostFunc};
+pub use instance::Instance;
+pub use layout::{
+    VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMOffsets, VMStoreContext, VMTable,
+};
+pub use linker::Linker;
+pub use load::Module;
+pub use memory::Memory;
+pub use module::{
+    Architecture, CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem,
+    GlobalDefinition, Import, Safepoint, SegmentMode, TEXT_ALIGN, Target,
+};
+pub use object_file::{ObjectFile, ObjectFileError};
+pub use store::{Limits, Store, WeakStore};
+pub use table::Table;
+pub use trap::Trap;
+pub use trap_code::TrapCode;
+pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType, ValType};
+pub use val::Val;

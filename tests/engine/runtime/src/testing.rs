@@ -1,0 +1,108 @@
+//! What the unit tests share: a store without executable memory, and objects that say when they die.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::Cell;
+
+use vmexternref_core::{StackMapRegistry, VMExternRef};
+
+use crate::code::{CodePlacer, PlaceError, PlacedCode};
+use crate::module::{CompiledModule, Target};
+use crate::store::{Limits, Store};
+use crate::val::Val;
+
+struct NoCode;
+
+// SAFETY: it never returns any code.
+unsafe impl CodePlacer for NoCode {
+    fn place(&self, _: &[u8], _: &[u8], _: usize) -> Result<Box<dyn PlacedCode>, PlaceError> {
+        Err(PlaceError::NotExecutable)
+    }
+}
+
+/// A store with small limits that cannot load code.
+pub(crate) fn store() -> Store {
+    let limits = Limits {
+        table_slots_initial: 4,
+        max_memory_pages: 4,
+        max_table_elements: 100,
+        ..Limits::default()
+    };
+    Store::new(Arc::new(StackMapRegistry::new()), limits, Rc::new(NoCode))
+}
+
+/// A module with nothing in it.
+pub(crate) fn module() -> CompiledModule {
+    CompiledModule {
+        target: Target::HOST,
+        zeal: false,
+        text: Vec::new(),
+        eh_frame: Vec::new(),
+        functions: Vec::new(),
+        entry_trampolines: Vec::new(),
+        exit_trampolines: Vec::new(),
+        safepoints: Vec::new(),
+        types: Vec::new(),
+        imports: Vec::new(),
+        function_types: Vec::new(),
+        tables: Vec::new(),
+        memories: Vec::new(),
+        globals: Vec::new(),
+        exports: Vec::new(),
+        start: None,
+        elements: Vec::new(),
+        data: Vec::new(),
+    }
+}
+
+/// How many objects of a test are alive.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Alive(Rc<Cell<usize>>);
+
+impl Alive {
+    /// A new object.
+    pub(crate) fn object(&self) -> VMExternRef {
+        self.dying_with(|| {})
+    }
+
+    /// A new object, as a value.
+    pub(crate) fn val(&self) -> Val {
+        Val::ExternRef(Some(self.object()))
+    }
+
+    /// A new object whose destructor ends with `last_words`.
+    pub(crate) fn dying_with(&self, last_words: impl Fn() + 'static) -> VMExternRef {
+        self.0.set(self.0.get() + 1);
+        VMExternRef::new(Object {
+            alive: self.clone(),
+            last_words,
+        })
+    }
+
+    /// How many are alive.
+    pub(crate) fn count(&self) -> usize {
+        self.0.get()
+    }
+}
+
+struct Object<F: Fn()> {
+    alive: Alive,
+    last_words: F,
+}
+
+impl<F: Fn()> Drop for Object<F> {
+    fn drop(&mut self) {
+        self.alive.0.set(self.alive.0.get() - 1);
+        (self.last_words)();
+    }
+}
+
+/// The object of a value, if it is one.
+pub(crate) fn object(val: &Val) -> Option<&VMExternRef> {
+    match val {
+        Val::ExternRef(object) => object.as_ref(),
+        _ => None,
+    }
+}

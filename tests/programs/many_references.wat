@@ -1,0 +1,110 @@
+;; More live references in one frame than one word of a bitmap has bits, and many of them as stack arguments.
+(module
+  (import "host" "new" (func $new (param i64) (result externref)))
+  (import "host" "value" (func $value (param externref) (result i64)))
+  (import "host" "gc" (func $gc))
+  (import "host" "live" (func $live (result i64)))
+
+  (func $expect (param $alive i64)
+    (call $gc)
+    (if (i64.ne (call $live) (local.get $alive)) (then unreachable)))
+
+  ;; Ten references and ten numbers, alternating.
+  (func $weigh
+    (param i64 externref i64 externref i64 externref i64 externref i64 externref)
+    (param i64 externref i64 externref i64 externref i64 externref i64 externref)
+    (result i64)
+    (call $gc)
+    (i64.add (i64.mul (local.get 0) (call $value (local.get 1)))
+    (i64.add (i64.mul (local.get 2) (call $value (local.get 3)))
+    (i64.add (i64.mul (local.get 4) (call $value (local.get 5)))
+    (i64.add (i64.mul (local.get 6) (call $value (local.get 7)))
+    (i64.add (i64.mul (local.get 8) (call $value (local.get 9)))
+    (i64.add (i64.mul (local.get 10) (call $value (local.get 11)))
+    (i64.add (i64.mul (local.get 12) (call $value (local.get 13)))
+    (i64.add (i64.mul (local.get 14) (call $value (local.get 15)))
+    (i64.add (i64.mul (local.get 16) (call $value (local.get 17)))
+             (i64.mul (local.get 18) (call $value (local.get 19)))))))))))))
+
+  ;; Makes ten references, calls the next level with all of them alive, and weighs them afterwards.
+  (func $ten (param $level i64) (result i64)
+    (local $0 externref) (local $1 externref) (local $2 externref) (local $3 externref) (local $4 externref)
+    (local $5 externref) (local $6 externref) (local $7 externref) (local $8 externref) (local $9 externref)
+    (local $below i64)
+    (local.set $0 (call $new (i64.const 1)))
+    (local.set $1 (call $new (i64.const 2)))
+    (local.set $2 (call $new (i64.const 3)))
+    (local.set $3 (call $new (i64.const 4)))
+    (local.set $4 (call $new (i64.const 5)))
+    (local.set $5 (call $new (i64.const 6)))
+    (local.set $6 (call $new (i64.const 7)))
+    (local.set $7 (call $new (i64.const 8)))
+    (local.set $8 (call $new (i64.const 9)))
+    (local.set $9 (call $new (i64.const 10)))
+    (if (i64.eqz (local.get $level))
+      (then (call $expect (i64.const 80)))
+      (else (local.set $below (call $ten (i64.sub (local.get $level) (i64.const 1))))))
+    (i64.add (local.get $below)
+      (call $weigh
+        (i64.const 1) (local.get $0) (i64.const 10) (local.get $1)
+        (i64.const 100) (local.get $2) (i64.const 1000) (local.get $3)
+        (i64.const 10000) (local.get $4) (i64.const 100000) (local.get $5)
+        (i64.const 1000000) (local.get $6) (i64.const 10000000) (local.get $7)
+        (i64.const 100000000) (local.get $8) (i64.const 1000000000) (local.get $9))))
+
+  (func $pile (param $depth i32) (result externref)
+    (local $mine externref)
+    (local.set $mine (call $new (i64.extend_i32_u (local.get $depth))))
+    (if (local.get $depth)
+      (then (drop (call $pile (i32.sub (local.get $depth) (i32.const 1))))))
+    (local.get $mine))
+
+  ;; Seventy operands on the stack of one function, all alive at the last call.
+  (func $seventy (result i64)
+    (call $pile (i32.const 1)) (call $pile (i32.const 2)) (call $pile (i32.const 3)) (call $pile (i32.const 4))
+    (call $pile (i32.const 5)) (call $pile (i32.const 6)) (call $pile (i32.const 7)) (call $pile (i32.const 8))
+    (call $pile (i32.const 9)) (call $pile (i32.const 10)) (call $pile (i32.const 11)) (call $pile (i32.const 12))
+    (call $pile (i32.const 13)) (call $pile (i32.const 14)) (call $pile (i32.const 15)) (call $pile (i32.const 16))
+    (call $pile (i32.const 17)) (call $pile (i32.const 18)) (call $pile (i32.const 19)) (call $pile (i32.const 20))
+    (call $pile (i32.const 21)) (call $pile (i32.const 22)) (call $pile (i32.const 23)) (call $pile (i32.const 24))
+    (call $pile (i32.const 25)) (call $pile (i32.const 26)) (call $pile (i32.const 27)) (call $pile (i32.const 28))
+    (call $pile (i32.const 29)) (call $pile (i32.const 30)) (call $pile (i32.const 31)) (call $pile (i32.const 32))
+    (call $pile (i32.const 33)) (call $pile (i32.const 34)) (call $pile (i32.const 35)) (call $pile (i32.const 36))
+    (call $pile (i32.const 37)) (call $pile (i32.const 38)) (call $pile (i32.const 39)) (call $pile (i32.const 40))
+    (call $pile (i32.const 1)) (call $pile (i32.const 2)) (call $pile (i32.const 3)) (call $pile (i32.const 4))
+    (call $pile (i32.const 5)) (call $pile (i32.const 6)) (call $pile (i32.const 7)) (call $pile (i32.const 8))
+    (call $pile (i32.const 9)) (call $pile (i32.const 10)) (call $pile (i32.const 11)) (call $pile (i32.const 12))
+    (call $pile (i32.const 13)) (call $pile (i32.const 14)) (call $pile (i32.const 15)) (call $pile (i32.const 16))
+    (call $pile (i32.const 17)) (call $pile (i32.const 18)) (call $pile (i32.const 19)) (call $pile (i32.const 20))
+    (call $pile (i32.const 21)) (call $pile (i32.const 22)) (call $pile (i32.const 23)) (call $pile (i32.const 24))
+    (call $pile (i32.const 25)) (call $pile (i32.const 26)) (call $pile (i32.const 27)) (call $pile (i32.const 28))
+    (call $pile (i32.const 29)) (call $pile (i32.const 30))
+    (call $expect (i64.const 70))
+    (call $sum10) (call $sum_and_10) (call $sum_and_10) (call $sum_and_10)
+    (call $sum_and_10) (call $sum_and_10) (call $sum_and_10))
+
+  (func $sum10
+    (param externref externref externref externref externref externref externref externref externref externref)
+    (result i64)
+    (call $weigh
+      (i64.const 1) (local.get 0) (i64.const 1) (local.get 1) (i64.const 1) (local.get 2)
+      (i64.const 1) (local.get 3) (i64.const 1) (local.get 4) (i64.const 1) (local.get 5)
+      (i64.const 1) (local.get 6) (i64.const 1) (local.get 7) (i64.const 1) (local.get 8)
+      (i64.const 1) (local.get 9)))
+
+  (func $sum_and_10
+    (param externref externref externref externref externref externref externref externref externref externref)
+    (param $sum i64)
+    (result i64)
+    (i64.add (local.get $sum)
+      (call $sum10
+        (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4)
+        (local.get 5) (local.get 6) (local.get 7) (local.get 8) (local.get 9))))
+
+  (func (export "main")
+    ;; Eight levels, each of which weighs 10987654321.
+    (if (i64.ne (call $ten (i64.const 7)) (i64.const 87901234568)) (then unreachable))
+    (call $expect (i64.const 0))
+    ;; 1 + … + 40 and 1 + … + 30.
+    (if (i64.ne (call $seventy) (i64.const 1285)) (then unreachable))
+    (call $expect (i64.const 0))))
