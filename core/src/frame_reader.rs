@@ -150,7 +150,8 @@ impl<'m, V: FnMut(usize) -> bool> FrameReader<'m, V> {
     /// The words of the block that are live can be read.
     #[inline(always)]
     unsafe fn read_block(&mut self, start: usize, block: u64, pc: usize) {
-        let (mut rest, mut roots, mut marks) = (block, 0, 0);
+        // Of two widths, so that no compiler keeps both in one vector register.
+        let (mut rest, mut roots, mut marks) = (block, 0_usize, 0_u32);
         while rest != 0 {
             let offset = rest.trailing_zeros() as usize * WORD;
             rest &= rest - 1;
@@ -164,10 +165,10 @@ impl<'m, V: FnMut(usize) -> bool> FrameReader<'m, V> {
                 trace_root(word, slot, pc);
             }
             roots += 1;
-            marks += usize::from((self.visit)(word));
+            marks += u32::from((self.visit)(word));
         }
         self.walked.roots += roots;
-        self.walked.marks += marks;
+        self.walked.marks += marks as usize;
     }
 
     #[inline]

@@ -26,11 +26,20 @@ pub fn on_guest_stack<R: Send>(
             .spawn_scoped(scope, move || {
                 let top = 0_usize;
                 let end = black_box(&raw const top).addr();
-                body(end.saturating_sub(bytes)..end)
+                let result = below(body, end.saturating_sub(bytes)..end);
+                // Not a tail call: this frame stays while `body` runs.
+                black_box(&top);
+                result
             })
             .map_err(EngineError::NoThread)?;
         guest.join().map_err(panic_message)
     })
+}
+
+/// Calls `body` in frames below the caller's.
+#[inline(never)]
+fn below<R>(body: impl FnOnce(Range<usize>) -> R, stack: Range<usize>) -> R {
+    body(stack)
 }
 
 fn panic_message(payload: Box<dyn core::any::Any + Send>) -> EngineError {

@@ -207,14 +207,15 @@ fn open(host: &Host, caller: &Caller<'_>, args: &[Val], results: &mut [Val]) -> 
     let Ok(name) = String::from_utf8(name) else {
         return Ok(());
     };
+    let shown = name.escape_debug().to_string();
     match host.directory.open(&name) {
         Ok(file) => {
-            let file = OpenFile::new(name, file, host.console.clone());
+            let file = OpenFile::new(shown, file, host.console.clone());
             results[0] = object(host, HostKind::File(file));
         }
         Err(error) => host
             .console
-            .line(format_args!("cannot open {name}: {error}")),
+            .line(format_args!("cannot open {shown}: {error}")),
     }
     Ok(())
 }

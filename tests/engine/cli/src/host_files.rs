@@ -33,12 +33,13 @@ impl Directory {
         }
     }
 
-    /// The scratch directory, if one was needed.
-    pub fn scratch(&self) -> Option<&Path> {
-        self.path
-            .get()
-            .filter(|_| self.made_here.get())
-            .map(PathBuf::as_path)
+    /// Removes the scratch directory if it is empty, else tells where it is.
+    pub(crate) fn settle(&self) -> Option<&Path> {
+        let path = self.path.get().filter(|_| self.made_here.get())?;
+        match fs::remove_dir(path) {
+            Ok(()) => None,
+            Err(_) => Some(path),
+        }
     }
 
     /// Opens `name` for appending, creating it if it is missing, else for reading.
@@ -96,11 +97,11 @@ mod tests {
     #[test]
     fn relative_names_are_appended_to_in_a_scratch_directory() {
         let directory = Directory::new(None);
-        assert!(directory.scratch().is_none());
+        assert!(directory.settle().is_none());
         for _ in 0..2 {
             directory.open("a.txt").unwrap().write_all(b"ab").unwrap();
         }
-        let scratch = directory.scratch().unwrap();
+        let scratch = directory.settle().unwrap();
         assert_eq!(fs::read(scratch.join("a.txt")).unwrap(), b"abab");
         fs::remove_dir_all(scratch).unwrap();
     }
@@ -110,6 +111,7 @@ mod tests {
         let directory = Directory::new(None);
         assert!(directory.open("/").is_err());
         assert!(directory.open("/no/such/folder/file").is_err());
-        assert!(directory.scratch().is_none());
+        assert!(directory.open("").is_err());
+        assert!(directory.settle().is_none());
     }
 }

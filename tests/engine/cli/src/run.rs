@@ -33,7 +33,7 @@ pub fn run_module(
     let session = Session::new(settings)?;
     let outcome = run_in(&session, path, &wasm, invocation);
     let console = &settings.console;
-    if let Some(scratch) = session.host().directory.scratch() {
+    if let Some(scratch) = session.host().directory.settle() {
         console.line(format_args!("files are in {}", scratch.display()));
     }
     let alive = session.finish();

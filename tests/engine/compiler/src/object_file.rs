@@ -20,7 +20,7 @@ use crate::error::CompileError;
 /// use vmexternref_engine_runtime::ObjectFile;
 ///
 /// let options = CompileOptions {
-///     target: Some("riscv64gc-unknown-none-elf".parse()?),
+///     target: Some("riscv64gc-unknown-none-elf".parse().expect("a triple")),
 ///     ..CompileOptions::default()
 /// };
 /// let bytes = write_object_file(compile(b"\0asm\x01\0\0\0", &options)?)?;

@@ -56,7 +56,9 @@ impl Buffer {
         grown.is_some()
     }
 
-    /// Copies the little there is to fresh memory, which the allocator can get zeroed for nothing.
+    /// Copies the little there is to fresh memory.
+    ///
+    /// The allocator can often get large blocks zeroed for nothing.
     fn move_to_fresh(&mut self, new: Layout) -> Option<NonNull<u8>> {
         // SAFETY: the size is not zero, for `grow` asks for more than there is.
         let fresh = NonNull::new(unsafe { alloc_zeroed(new) })?;
@@ -67,7 +69,7 @@ impl Buffer {
         Some(fresh)
     }
 
-    /// Extends the block, which the allocator can often do in place, and zeroes the new bytes.
+    /// Extends the block, often in place, and zeroes the new bytes.
     fn extend(&mut self, new: Layout) -> Option<NonNull<u8>> {
         let old = self.layout;
         // SAFETY: the block came from this allocator with the old layout, and the new size is valid and not zero.

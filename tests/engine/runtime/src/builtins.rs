@@ -80,7 +80,7 @@ impl<'a> Running<'a> {
         self.0
     }
 
-    /// A clone of a reference of the type of a table, and then the collection that zeal mode wants.
+    /// A clone of a table's kind of reference; collects in zeal mode.
     ///
     /// # Safety
     ///

@@ -18,7 +18,7 @@ type EntryTrampoline = unsafe extern "C" fn(
     slots: *mut u64,
 ) -> u32;
 
-/// Calls a function of `store` with its arguments in `slots`, which take the results.
+/// Calls a function with arguments in `slots`, which take the results.
 ///
 /// # Safety
 ///

@@ -61,7 +61,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Records a trap, and returns the status with which a raw host function then returns.
+    /// Records a trap; a raw host function returns this status then.
     pub fn fail(&self, trap: Trap) -> u32 {
         self.store.inner().trap.set(Some(trap));
         1

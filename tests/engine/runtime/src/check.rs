@@ -1,4 +1,4 @@
-//! Whether a compiled module is one that this runtime may trust its indices of.
+//! Whether the indices in a compiled module can be trusted.
 //!
 //! A compiler in the same process always passes. A file may be damaged, and no index in it may make the runtime
 //! panic or read where it should not. What the machine code does cannot be checked.

@@ -120,7 +120,7 @@ pub enum AccessError {
     TableOutOfBounds,
     /// The global cannot change.
     Immutable,
-    /// A type whose minimum is larger than its maximum, or of an impossible element.
+    /// A minimum beyond the maximum, or an impossible element.
     InvalidType,
     /// It would become larger than its type, or the store's limits, allow.
     LimitReached,

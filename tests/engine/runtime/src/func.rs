@@ -182,7 +182,7 @@ fn check_args(store: &StoreInner, ty: &FuncType, args: &[Val]) -> Result<(), Cal
     Ok(())
 }
 
-/// Puts clones of references into the activations table, as frames of Wasm need it.
+/// Puts clones of references into the activations table.
 fn activate(store: &StoreInner, args: &[Val]) -> Result<(), OutOfMemory> {
     store.reserve(args.iter().filter(|arg| arg.is_object()).count())?;
     for arg in args {

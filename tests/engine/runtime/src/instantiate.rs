@@ -1,30 +1,25 @@
 //! Instantiation: link, allocate, initialize, start.
 
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use vmexternref_core::OutOfMemory;
 
 use crate::builtins::BUILTINS;
 use crate::call::invoke;
-use crate::const_expr::ConstScope;
-use crate::error::{AccessError, InstantiateError};
+use crate::definitions::Definitions;
+use crate::error::InstantiateError;
 use crate::extern_item::Extern;
-use crate::global::GlobalItem;
 use crate::instance::{Instance, InstanceItem, Parts};
 use crate::layout::{VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable};
 use crate::link::{Linked, link};
 use crate::load::Module;
-use crate::memory::MemoryItem;
 use crate::module::{CompiledModule, SegmentMode};
 use crate::owned::{Owned, try_collect};
-use crate::reference::Reference;
-use crate::store::{Store, StoreInner};
-use crate::table::TableItem;
+use crate::store::Store;
 use crate::trap::Trap;
 
 impl Instance {
@@ -53,13 +48,6 @@ impl Instance {
     }
 }
 
-/// What a module defines, before the store owns it.
-struct Definitions {
-    tables: Vec<Owned<TableItem>>,
-    memories: Vec<Owned<MemoryItem>>,
-    globals: Vec<Owned<GlobalItem>>,
-}
-
 /// Makes the instance and everything that it defines; on an error, nothing is left behind.
 fn allocate(
     store: &Store,
@@ -71,29 +59,11 @@ fn allocate(
     let mut instance: Rc<MaybeUninit<InstanceItem>> = Rc::new_uninit();
     let vmctx: *const c_void = Rc::as_ptr(&instance).cast();
     let functions = functions(module, linked, vmctx)?;
-    let definitions = define(inner, compiled, linked, &functions)?;
-    let parts = Parts {
-        imports: try_collect(
-            linked.functions.len(),
-            functions.iter().map(|func| VMFuncImport {
-                wasm_call: func.wasm_call.get(),
-                vmctx: func.vmctx.get(),
-            }),
-        )?,
-        tables: addresses(&linked.tables, &definitions.tables, |table| {
-            table.cast::<VMTable>()
-        })?,
-        memories: addresses(&linked.memories, &definitions.memories, |memory| {
-            memory.cast::<VMMemory>()
-        })?,
-        globals: addresses(&linked.globals, &definitions.globals, |global| {
-            global.cast::<VMGlobal>()
-        })?,
-        functions,
-        dropped_elements: flags(compiled.elements.len())?,
-        dropped_data: flags(compiled.data.len())?,
-    };
-    keep(inner, definitions)?;
+    let definitions = Definitions::new(inner, compiled, &linked.globals, &functions)?;
+    let parts = parts(compiled, linked, &definitions, functions)?;
+    let reserved = inner.instances.borrow_mut().try_reserve(1);
+    reserved.map_err(|_| OutOfMemory(()))?;
+    definitions.keep(inner)?;
     let item = InstanceItem {
         vm: context(store, module, &parts),
         store: inner.id(),
@@ -107,6 +77,39 @@ fn allocate(
     let instance = unsafe { instance.assume_init() };
     inner.instances.borrow_mut().push(Rc::clone(&instance));
     Ok(Instance(instance))
+}
+
+fn parts(
+    compiled: &CompiledModule,
+    linked: &Linked,
+    definitions: &Definitions,
+    functions: Owned<[VMFuncRef]>,
+) -> Result<Parts, OutOfMemory> {
+    let imports = functions.iter().map(|func| VMFuncImport {
+        wasm_call: func.wasm_call.get(),
+        vmctx: func.vmctx.get(),
+    });
+    Ok(Parts {
+        imports: try_collect(linked.functions.len(), imports)?,
+        tables: addresses(
+            &linked.tables,
+            &definitions.tables,
+            <*const _>::cast::<VMTable>,
+        )?,
+        memories: addresses(
+            &linked.memories,
+            &definitions.memories,
+            <*const _>::cast::<VMMemory>,
+        )?,
+        globals: addresses(
+            &linked.globals,
+            &definitions.globals,
+            <*const _>::cast::<VMGlobal>,
+        )?,
+        functions,
+        dropped_elements: flags(compiled.elements.len())?,
+        dropped_data: flags(compiled.data.len())?,
+    })
 }
 
 fn context(store: &Store, module: &Module, parts: &Parts) -> VMContext {
@@ -151,65 +154,9 @@ fn functions(
     try_collect(compiled.function_types.len(), imported.chain(defined))
 }
 
-fn define(
-    store: &StoreInner,
-    compiled: &CompiledModule,
-    linked: &Linked,
-    functions: &[VMFuncRef],
-) -> Result<Definitions, InstantiateError> {
-    let mut definitions = Definitions {
-        tables: Vec::new(),
-        memories: Vec::new(),
-        globals: Vec::new(),
-    };
-    for &ty in &compiled.tables {
-        let table = TableItem::new(ty, store.limits.max_table_elements);
-        let table = table.map_err(|error| match error {
-            AccessError::LimitReached => InstantiateError::TableLimit {
-                elements: ty.minimum,
-            },
-            _ => InstantiateError::OutOfMemory,
-        })?;
-        push(&mut definitions.tables, table)?;
-    }
-    for &ty in &compiled.memories {
-        let memory = MemoryItem::new(ty, store.limits.max_memory_pages);
-        let memory = memory.map_err(|error| match error {
-            AccessError::LimitReached => InstantiateError::MemoryLimit { pages: ty.minimum },
-            _ => InstantiateError::OutOfMemory,
-        })?;
-        push(&mut definitions.memories, memory)?;
-    }
-    let imported = addresses(&linked.globals, &[], |global| global.cast())?;
-    let scope = ConstScope {
-        functions,
-        globals: &imported,
-    };
-    for global in &compiled.globals {
-        // SAFETY: the store keeps the globals that were imported from it.
-        let bits = unsafe { scope.evaluate(global.init) };
-        let item = if global.ty.value.is_ref() {
-            // SAFETY: the constant is of the global's type, and an import keeps what it refers to.
-            let value =
-                unsafe { Reference::clone_from_raw(global.ty.value, scope.word(global.init)) };
-            GlobalItem::new(global.ty, value.into_raw() as u64)
-        } else {
-            GlobalItem::new(global.ty, bits)
-        };
-        push(&mut definitions.globals, item)?;
-    }
-    Ok(definitions)
-}
-
-fn push<T>(items: &mut Vec<Owned<T>>, item: T) -> Result<(), OutOfMemory> {
-    items.try_reserve(1).map_err(|_| OutOfMemory(()))?;
-    items.push(Owned::try_new(item).map_err(|_| OutOfMemory(()))?);
-    Ok(())
-}
-
 /// The addresses of all items of one kind, the imported ones first.
 fn addresses<T, V>(
-    imported: &[ptr::NonNull<T>],
+    imported: &[NonNull<T>],
     defined: &[Owned<T>],
     first_field: impl Fn(*const T) -> *const V,
 ) -> Result<Owned<[*const V]>, OutOfMemory> {
@@ -223,25 +170,6 @@ fn addresses<T, V>(
 
 fn flags(len: usize) -> Result<Owned<[Cell<bool>]>, OutOfMemory> {
     try_collect(len, (0..len).map(|_| Cell::new(false)))
-}
-
-/// Hands definitions to the store, all or none, and makes room for one instance.
-fn keep(store: &StoreInner, definitions: Definitions) -> Result<(), OutOfMemory> {
-    let reserved = store.instances.borrow_mut().try_reserve(1);
-    reserved.map_err(|_| OutOfMemory(()))?;
-    store.tables.reserve(definitions.tables.len())?;
-    store.memories.reserve(definitions.memories.len())?;
-    store.globals.reserve(definitions.globals.len())?;
-    for table in definitions.tables {
-        store.tables.keep(table)?;
-    }
-    for memory in definitions.memories {
-        store.memories.keep(memory)?;
-    }
-    for global in definitions.globals {
-        store.globals.keep(global)?;
-    }
-    Ok(())
 }
 
 /// Copies active segments, tables first, and drops what is not passive.

@@ -37,6 +37,7 @@ mod check;
 mod code;
 mod collect;
 mod const_expr;
+mod definitions;
 mod error;
 mod extern_item;
 mod func;

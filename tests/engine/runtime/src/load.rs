@@ -122,7 +122,7 @@ impl Module {
         drop(code);
     }
 
-    /// Lets compiled code call host functions that were made before any module knew their type.
+    /// Lets compiled code call host functions older than the module.
     fn offer_exit_trampolines(&self, store: &StoreInner) {
         for (&id, &offset) in self.type_ids.iter().zip(&self.compiled.exit_trampolines) {
             let entry = store.types.entry(id);

@@ -232,7 +232,9 @@ impl Memory {
         Ok(self.item(store)?.write(to, bytes)?)
     }
 
-    /// Where the bytes are until the memory grows, which every call into Wasm may do.
+    /// Where the bytes are until the memory grows.
+    ///
+    /// Every call into Wasm may grow it.
     ///
     /// # Errors
     ///

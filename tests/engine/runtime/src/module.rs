@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, ValType};
 
-/// Every offset in the text is a multiple of this many bytes where a function or trampoline starts.
+/// Bytes to which functions and trampolines are aligned in the text.
 pub const TEXT_ALIGN: usize = 16;
 
 /// Machine code for one Wasm module, with all that instantiation needs.
@@ -25,7 +25,9 @@ pub struct CompiledModule {
     /// Position-independent code, trampolines included; its length is a multiple of [`TEXT_ALIGN`].
     #[serde(skip)]
     pub text: Vec<u8>,
-    /// Unwind tables for the whole text, null-terminated, relative to themselves when placed right after it.
+    /// Unwind tables for the whole text, null-terminated.
+    ///
+    /// Their addresses are relative, and right when the tables stand directly behind the text.
     #[serde(skip)]
     pub eh_frame: Vec<u8>,
     /// The part of the text that each defined function occupies.

@@ -1,4 +1,4 @@
-//! A box that may be moved while raw pointers into it are in use.
+//! A box that may move while raw pointers lead into it.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

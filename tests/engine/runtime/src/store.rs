@@ -47,7 +47,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A mebibyte of stack, a gibibyte of memory, ten million elements of a table.
+    /// A mebibyte of stack, a gibibyte a memory, ten million elements a table.
     fn default() -> Self {
         Self {
             stack_bytes: 1 << 20,
@@ -103,7 +103,9 @@ pub(crate) struct StoreInner {
 }
 
 impl Store {
-    /// An empty store whose stack maps go to `registry` and whose code goes where `placer` puts it.
+    /// An empty store.
+    ///
+    /// Its stack maps go to `registry`, and its code where `placer` puts it.
     #[must_use]
     pub fn new(
         registry: Arc<StackMapRegistry>,
@@ -151,7 +153,9 @@ impl Store {
         }
     }
 
-    /// Finds stack frames with `walker` from now on, and no longer by the store's own activation record.
+    /// Finds stack frames with `walker` from now on.
+    ///
+    /// A new store finds them by its own activation record.
     pub fn set_walker(&self, walker: Box<dyn StackWalker>) {
         let before = self.inner.walker.replace(Some(Rc::from(walker)));
         drop(before);
@@ -179,14 +183,14 @@ impl Store {
         self.inner.gc()
     }
 
-    /// Finds the references that no activation holds any more, for the caller to release in slices.
+    /// Collects, and leaves what is dead for the caller to release.
     pub fn collect(&self) -> (GcReport, Garbage) {
         self.inner.collect()
     }
 
-    /// Puts a reference into the activations table, and returns the slot with which compiled code gets it.
+    /// Puts a reference into the activations table and returns its slot.
     ///
-    /// For raw functions and calls only. It may collect, unless [`reserve`](Self::reserve) came first.
+    /// The slot is what compiled code gets. For raw functions and calls only. It may collect, unless [`reserve`](Self::reserve) came first.
     ///
     /// # Errors
     ///

@@ -74,7 +74,7 @@ impl Val {
         }
     }
 
-    /// The value of these bits, with a count of its own if it is a reference.
+    /// The value of these bits; a reference gets its own count.
     ///
     /// # Safety
     ///
