@@ -1,0 +1,48 @@
+//! The guests, compiled ahead of time for this machine and linked into the host.
+
+/// A guest as the compiler's object file.
+pub(crate) struct Guest {
+    /// The name of its file.
+    pub(crate) name: &'static str,
+    /// The object file.
+    pub(crate) object: &'static [u8],
+}
+
+/// The guest of that name in the folder that the environment variable `GUESTS` names.
+macro_rules! guest {
+    ($name:literal) => {
+        Guest {
+            name: $name,
+            object: include_bytes!(concat!(env!("GUESTS"), "/", $name, ".o")),
+        }
+    };
+}
+
+/// Guests that check themselves in `main`, and say the same on every machine.
+pub(crate) const PROGRAMS: &[Guest] = &[
+    guest!("borrowed_argument"),
+    guest!("bulk_operations"),
+    guest!("collection_between_arguments"),
+    guest!("control_flow"),
+    guest!("deep_recursion"),
+    guest!("dropped_in_recursion"),
+    guest!("finalizers"),
+    guest!("functions_without_maps"),
+    guest!("garbage"),
+    guest!("globals"),
+    guest!("indirect_calls"),
+    guest!("many_references"),
+    guest!("multi_value"),
+    guest!("nested_calls"),
+    guest!("safepoints_without_references"),
+    guest!("tables"),
+    guest!("tail_calls"),
+    guest!("thousands_of_frames"),
+    guest!("traps"),
+];
+
+/// A guest that runs out of stack; how deep that is depends on the machine.
+pub(crate) const STACK_OVERFLOW: Guest = guest!("stack_overflow");
+
+/// A guest that goes on when the host has no memory for new objects.
+pub(crate) const FAILING_ALLOCATOR: Guest = guest!("failing_allocator");

@@ -1,0 +1,65 @@
+//! One line for each test.
+
+use alloc::string::String;
+use core::fmt::{self, Write};
+
+/// What a test tells: words that are the same on every machine, or what is wrong.
+pub(crate) type Outcome = Result<String, String>;
+
+/// Prints what tests tell, and counts those that failed.
+pub(crate) struct Report<'m> {
+    console: &'m mut dyn Write,
+    failed: usize,
+}
+
+impl<'m> Report<'m> {
+    /// Nothing was tested yet.
+    pub(crate) fn new(console: &'m mut dyn Write) -> Self {
+        Self { console, failed: 0 }
+    }
+
+    /// Runs a test.
+    pub(crate) fn test(&mut self, name: &str, test: impl FnOnce() -> Outcome) {
+        let (verdict, words) = match test() {
+            Ok(words) => ("ok", words),
+            Err(words) => {
+                self.failed += 1;
+                ("FAILED", words)
+            }
+        };
+        self.line(format_args!("{verdict} {name}: {words}"));
+    }
+
+    /// Tells what may differ between machines.
+    pub(crate) fn measured(&mut self, what: fmt::Arguments<'_>) {
+        self.line(format_args!("measured {what}"));
+    }
+
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        // There is nobody else to tell that the console is out of order.
+        let _ = writeln!(self.console, "{line}");
+    }
+
+    /// Whether every test passed.
+    pub(crate) fn passed(&self) -> bool {
+        self.failed == 0
+    }
+}
+
+/// Fails a test whose values are not equal.
+pub(crate) fn equal<T: PartialEq + fmt::Debug>(
+    what: &str,
+    found: T,
+    expected: T,
+) -> Result<(), String> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(alloc::format!("{what} is {found:?}, expected {expected:?}"))
+    }
+}
+
+/// Turns any error into what a test tells.
+pub(crate) fn words(error: impl fmt::Display) -> String {
+    alloc::format!("{error}")
+}

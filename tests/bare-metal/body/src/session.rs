@@ -1,0 +1,160 @@
+//! A store with everything that guests import, and what its collections did.
+
+use crate::fault;
+use crate::guests::Guest;
+use crate::host::Host;
+use crate::measured_heap::HeapMeter;
+use crate::report::{equal, words};
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::fmt;
+use vmexternref_core::{GcOutcome, GcReport, StackMapRegistry};
+use vmexternref_engine_runtime::{
+    CodePlacer, Extern, Instance, Limits, Linker, Module, ObjectFile, Store, Val,
+};
+
+/// Bytes of stack that guests may use; the host has twice as many.
+const STACK_BYTES: usize = 1 << 20;
+
+/// What a session runs on.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    /// The global allocator.
+    pub(crate) heap: &'static dyn HeapMeter,
+    /// Where code goes.
+    pub(crate) placer: Rc<dyn CodePlacer>,
+}
+
+/// A store, and its `host`.
+pub(crate) struct Session {
+    store: Store,
+    linker: Linker,
+    alive: Rc<Cell<i64>>,
+    totals: Rc<Cell<Totals>>,
+}
+
+/// What the collections of a session did together.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Totals {
+    /// How many there were, those in destructors aside.
+    pub(crate) collections: usize,
+    wasm_frames: usize,
+    roots: usize,
+    freed: usize,
+    kept: usize,
+    contract_breaks: usize,
+}
+
+impl Totals {
+    fn add(self, report: &GcReport) -> Self {
+        if report.outcome == GcOutcome::AlreadyCollecting {
+            return self;
+        }
+        Self {
+            collections: self.collections + 1,
+            wasm_frames: self.wasm_frames + report.wasm_frames,
+            roots: self.roots + report.roots,
+            freed: self.freed + report.freed,
+            kept: self.kept + usize::from(report.outcome != GcOutcome::Swept),
+            contract_breaks: self.contract_breaks + report.contract_breaks,
+        }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} collections walked {} frames, found {} roots and freed {} objects",
+            self.collections, self.wasm_frames, self.roots, self.freed
+        )
+    }
+}
+
+impl Session {
+    /// A store without any guest.
+    pub(crate) fn new(surroundings: &Surroundings) -> Result<Self, String> {
+        let limits = Limits {
+            stack_bytes: STACK_BYTES,
+            table_slots_initial: 64,
+            max_memory_pages: 16,
+            ..Limits::default()
+        };
+        let registry = Arc::new(StackMapRegistry::new());
+        let store = Store::new(registry, limits, Rc::clone(&surroundings.placer));
+        let totals = Rc::new(Cell::new(Totals::default()));
+        let seen = Rc::clone(&totals);
+        store.set_gc_observer(Box::new(move |report| seen.set(seen.get().add(report))));
+        fault::lose_roots(&store);
+        let host = Host {
+            alive: Rc::default(),
+            surroundings: surroundings.clone(),
+        };
+        let mut linker = Linker::new();
+        host.define(&store, &mut linker).map_err(words)?;
+        Ok(Self {
+            store,
+            linker,
+            alive: host.alive,
+            totals,
+        })
+    }
+
+    /// An instance of `guest`.
+    pub(crate) fn instantiate(&self, guest: &Guest) -> Result<Instance, String> {
+        let mut file = ObjectFile::read(guest.object).map_err(words)?;
+        fault::break_stack_maps(&mut file.stack_maps);
+        let module = Module::load_object(&self.store, file).map_err(words)?;
+        self.linker.instantiate(&self.store, &module).map_err(words)
+    }
+
+    /// Calls the `main` of `instance`.
+    pub(crate) fn main(&self, instance: &Instance, args: &[Val]) -> Result<Vec<Val>, String> {
+        let main = instance.export("main").and_then(Extern::into_func);
+        let main = main.ok_or_else(|| String::from("no function `main`"))?;
+        main.call(&self.store, args).map_err(words)
+    }
+
+    /// Ends the store; it must have swept each time, and every object must be gone.
+    pub(crate) fn finish(self) -> Result<Totals, String> {
+        let Self {
+            store,
+            linker,
+            alive,
+            totals,
+        } = self;
+        store.gc();
+        drop((store, linker));
+        let totals = totals.get();
+        equal(
+            "the number of collections that kept everything",
+            totals.kept,
+            0,
+        )?;
+        equal(
+            "the number of roots outside of the table",
+            totals.contract_breaks,
+            0,
+        )?;
+        equal("the number of objects left alive", alive.get(), 0)?;
+        Ok(totals)
+    }
+}
+
+/// Runs the `main` of `guest` in a session of its own.
+pub(crate) fn run(
+    surroundings: &Surroundings,
+    guest: &Guest,
+    args: &[Val],
+) -> Result<(Vec<Val>, Totals), String> {
+    let session = Session::new(surroundings)?;
+    let instance = session.instantiate(guest)?;
+    let results = session.main(&instance, args)?;
+    drop(instance);
+    let totals = session.finish()?;
+    Ok((results, totals))
+}

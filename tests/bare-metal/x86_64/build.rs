@@ -1,0 +1,7 @@
+//! Passes the linker its script.
+
+fn main() {
+    println!("cargo:rerun-if-changed=link.ld");
+    let here = env!("CARGO_MANIFEST_DIR");
+    println!("cargo:rustc-link-arg-bins=-T{here}/link.ld");
+}
