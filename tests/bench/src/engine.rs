@@ -1,0 +1,108 @@
+//! What both engines can do, and the host that both show to their guests.
+
+mod code_memory;
+mod ours;
+#[cfg(feature = "wasmtime")]
+mod peer;
+mod raw_host;
+
+pub(crate) use ours::{Ours, Scene};
+
+use crate::contender::Contender;
+use crate::handles::Handles;
+use crate::stopwatch::{Effort, Stopwatch};
+use core::any::Any;
+use core::sync::atomic::{AtomicI32, Ordering};
+
+/// Why something could not be measured.
+pub(crate) type Failure = Box<dyn core::error::Error>;
+
+/// One instance of a guest, in whichever engine.
+pub(crate) trait Engine {
+    /// Calls an export of type `[i32] -> [i32]`.
+    fn run(&mut self, export: &str, x: i32) -> Result<i32, Failure>;
+
+    /// Times calls of the export `empty` of type `[] -> []`.
+    fn time_empty_calls(&mut self) -> Result<(), Failure>;
+
+    /// Times calls of the export `same` of type `[externref] -> [externref]`.
+    fn time_reference_calls(&mut self) -> Result<(), Failure>;
+
+    /// Nanoseconds per iteration of what was timed.
+    fn figure(&mut self) -> Option<f64>;
+}
+
+/// An instance of the guest `text` in the engine that `contender` stands for.
+pub(crate) fn instantiate(
+    contender: Contender,
+    text: &str,
+    effort: Effort,
+) -> Result<Box<dyn Engine>, Failure> {
+    match contender {
+        Contender::Ours | Contender::OurHandle => Ok(Box::new(Ours::new(text, effort)?)),
+        #[cfg(feature = "wasmtime")]
+        peer => Ok(Box::new(peer::Peer::new(peer, text, effort)?)),
+        #[cfg(not(feature = "wasmtime"))]
+        peer => Err(format!("{peer} needs the feature `wasmtime`").into()),
+    }
+}
+
+/// Bytes of stack that guests may use, in both engines.
+pub(crate) const STACK_BYTES: usize = 512 << 20;
+
+/// What host functions work on, the same in both engines.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) stopwatch: Stopwatch,
+    pub(crate) handles: Handles<Box<dyn Any + Send + Sync>>,
+}
+
+impl Host {
+    pub(crate) fn new(effort: Effort) -> Self {
+        Self {
+            stopwatch: Stopwatch::new(effort),
+            handles: Handles::new(),
+        }
+    }
+
+    pub(crate) fn new_handle(&mut self, value: u64) -> i32 {
+        i32::try_from(self.handles.insert(Box::new(value))).unwrap_or(-1)
+    }
+
+    pub(crate) fn drop_handle(&mut self, handle: i32) {
+        drop(
+            usize::try_from(handle)
+                .ok()
+                .and_then(|handle| self.handles.remove(handle)),
+        );
+    }
+
+    pub(crate) fn handle_value(&self, handle: i32) -> Option<u64> {
+        let object = self.handles.find(usize::try_from(handle).ok()?)?;
+        object.downcast_ref::<u64>().copied()
+    }
+}
+
+/// An object that can be seen to die.
+#[derive(Debug)]
+pub(crate) struct Watched(());
+
+static ALIVE: AtomicI32 = AtomicI32::new(0);
+
+impl Watched {
+    pub(crate) fn new() -> Self {
+        ALIVE.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+
+    /// How many there are.
+    pub(crate) fn alive() -> i32 {
+        ALIVE.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}

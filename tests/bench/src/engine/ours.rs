@@ -1,0 +1,161 @@
+//! Our engine, with host functions in their raw form.
+
+use super::code_memory::{CodeMemory, Placed};
+use super::raw_host::linker;
+use super::{Engine, Failure, Host, STACK_BYTES};
+use crate::stopwatch::{Effort, Stopwatch};
+use core::cell::{Cell, RefCell};
+use core::mem::ManuallyDrop;
+use std::rc::Rc;
+use std::sync::Arc;
+use vmexternref_core::{OutOfMemory, StackMapRegistry, VMExternRef};
+use vmexternref_engine_compiler::{CompileOptions, compile};
+use vmexternref_engine_runtime::{Func, Instance, Limits, Module, Store, Val};
+
+/// What the import `bench.walk` does: times walks, and says how many frames one has.
+pub(crate) type Walk = fn(&Scene<'_>, &mut Stopwatch) -> usize;
+
+/// What a walk may look at.
+#[derive(Debug)]
+pub(crate) struct Scene<'s> {
+    pub(crate) store: &'s Store,
+    pub(crate) code: Placed,
+}
+
+/// What host functions find behind their first argument.
+pub(super) struct Context {
+    pub(super) host: RefCell<Host>,
+    pub(super) code: CodeMemory,
+    pub(super) walk: Cell<Option<Walk>>,
+    pub(super) frames: Cell<usize>,
+}
+
+pub(super) type Shared = Rc<Context>;
+
+/// An instance in our engine.
+pub(crate) struct Ours {
+    store: Store,
+    instance: Instance,
+    context: Shared,
+}
+
+impl Ours {
+    /// Compiles and instantiates `text` in a store of its own.
+    pub(crate) fn new(text: &str, effort: Effort) -> Result<Self, Failure> {
+        Self::with_slots(text, effort, Limits::default().table_slots_initial)
+    }
+
+    /// The same, with an activations table of `slots` to begin with.
+    pub(crate) fn with_slots(text: &str, effort: Effort, slots: usize) -> Result<Self, Failure> {
+        let compiled = compile(&wat::parse_str(text)?, &CompileOptions::default())?;
+        let limits = Limits {
+            stack_bytes: STACK_BYTES,
+            table_slots_initial: slots,
+            ..Limits::default()
+        };
+        let context = Rc::new(Context {
+            host: RefCell::new(Host::new(effort)),
+            code: CodeMemory::default(),
+            walk: Cell::new(None),
+            frames: Cell::new(0),
+        });
+        let registry = Arc::new(StackMapRegistry::new());
+        let store = Store::new(registry, limits, Rc::new(context.code.clone()));
+        let module = Module::load(&store, compiled)?;
+        let instance = linker(&store, &context)?.instantiate(&store, &module)?;
+        Ok(Self {
+            store,
+            instance,
+            context,
+        })
+    }
+
+    /// Chooses what `bench.walk` does.
+    pub(crate) fn set_walk(&mut self, walk: Walk) {
+        self.context.walk.set(Some(walk));
+    }
+
+    /// Frames that the last walk had.
+    pub(crate) fn walked_frames(&self) -> usize {
+        self.context.frames.get()
+    }
+
+    fn func(&self, export: &str) -> Result<Func, Failure> {
+        let func = self.instance.export(export);
+        let func = func.and_then(|item| item.into_func());
+        Ok(func.ok_or_else(|| format!("no function {export}"))?)
+    }
+
+    /// Times calls of `export`, each with what `call` does around it.
+    fn time_calls(
+        &self,
+        export: &str,
+        call: impl Fn(&Store, &Func) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let func = self.func(export)?;
+        loop {
+            let iterations = self.context.host.borrow_mut().stopwatch.next();
+            if iterations == 0 {
+                return Ok(());
+            }
+            for _ in 0..iterations {
+                call(&self.store, &func)?;
+            }
+        }
+    }
+}
+
+impl Engine for Ours {
+    fn run(&mut self, export: &str, x: i32) -> Result<i32, Failure> {
+        let results = self.func(export)?.call(&self.store, &[Val::I32(x)])?;
+        match results[..] {
+            [Val::I32(result)] => Ok(result),
+            _ => Err(format!("{export} returned {results:?}").into()),
+        }
+    }
+
+    fn time_empty_calls(&mut self) -> Result<(), Failure> {
+        self.time_calls("empty", |store, func| {
+            // SAFETY: the function takes and returns nothing.
+            Ok(unsafe { func.call_raw(store, core::ptr::null_mut()) }?)
+        })
+    }
+
+    fn time_reference_calls(&mut self) -> Result<(), Failure> {
+        let reference = VMExternRef::new(7_u64);
+        self.time_calls("same", |store, func| {
+            store.reserve(1).map_err(no_memory)?;
+            let mut slot = store.insert(reference.clone()).map_err(no_memory)?;
+            // SAFETY: the slot holds a reference that is in the table, and takes the one result.
+            unsafe { func.call_raw(store, &raw mut slot) }?;
+            // SAFETY: the function returns its argument, and nothing has collected since.
+            let result = unsafe { borrowed_from(slot) };
+            drop(VMExternRef::clone(&result));
+            Ok(())
+        })
+    }
+
+    fn figure(&mut self) -> Option<f64> {
+        self.context.host.borrow_mut().stopwatch.figure()
+    }
+}
+
+pub(super) fn no_memory(_: OutOfMemory) -> Failure {
+    "out of memory".into()
+}
+
+/// Borrows the reference in a slot.
+///
+/// # Safety
+///
+/// The slot holds a live reference, not null, and nothing collects while it is borrowed.
+#[inline]
+pub(super) unsafe fn borrowed_from(slot: u64) -> ManuallyDrop<VMExternRef> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "slots hold the host's words"
+    )]
+    let raw = core::ptr::with_exposed_provenance_mut(slot as usize);
+    // SAFETY: the caller guarantees a live reference, and who owns it keeps it.
+    ManuallyDrop::new(unsafe { VMExternRef::from_raw(raw) })
+}

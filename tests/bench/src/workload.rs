@@ -1,0 +1,115 @@
+//! The rows of the table: what is run, by whom, at which sizes.
+
+mod boxes;
+mod calls;
+mod garbage;
+mod memory;
+mod pauses;
+mod recursion;
+mod registry;
+mod tables;
+mod walkers;
+
+use crate::contender::Contender;
+use crate::engine::{Engine, Failure, instantiate};
+use crate::stopwatch::Effort;
+
+/// Numbers that one process measured, each with the name of its line.
+pub(crate) type Lines = Vec<(&'static str, f64)>;
+
+/// What one process measures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task {
+    pub(crate) contender: Contender,
+    /// The size; what it counts depends on the row.
+    pub(crate) x: u32,
+    pub(crate) effort: Effort,
+}
+
+impl Task {
+    /// The guest of this task in the engine of its contender.
+    fn instantiate(&self, text: &str) -> Result<Box<dyn Engine>, Failure> {
+        instantiate(self.contender, text, self.effort)
+    }
+
+    /// The size as a Wasm `i32`.
+    fn size(&self) -> Result<i32, Failure> {
+        Ok(i32::try_from(self.x)?)
+    }
+
+    /// Runs `text`'s export `run`, and divides what it timed by `operations`.
+    fn time(&self, text: &str, operations: f64) -> Result<f64, Failure> {
+        let mut engine = self.instantiate(text)?;
+        engine.run("run", self.size()?)?;
+        let figure = engine.figure().ok_or("nothing was timed")?;
+        Ok(figure / operations)
+    }
+}
+
+/// A row, or one part of it that runs in processes of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Workload {
+    pub(crate) row: &'static str,
+    /// What tells this part of a row from the others.
+    pub(crate) part: &'static str,
+    pub(crate) contenders: &'static [Contender],
+    pub(crate) sizes: &'static [u32],
+    /// Sizes for a quick run.
+    pub(crate) quick_sizes: &'static [u32],
+    pub(crate) run: fn(&Task) -> Result<Lines, Failure>,
+}
+
+impl Workload {
+    /// The name under which a process finds it.
+    pub(crate) fn name(&self) -> String {
+        match self.part {
+            "" => self.row.to_owned(),
+            part => format!("{}:{part}", self.row),
+        }
+    }
+
+    /// The workload of that name.
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        all().find(|workload| workload.name() == name)
+    }
+
+    /// The sizes to run at.
+    pub(crate) fn sizes(&self, effort: Effort) -> &'static [u32] {
+        if effort == Effort::QUICK {
+            self.quick_sizes
+        } else {
+            self.sizes
+        }
+    }
+}
+
+/// Every workload, in the order of the table.
+pub(crate) fn all() -> impl Iterator<Item = &'static Workload> {
+    [
+        calls::WORKLOADS,
+        tables::WORKLOADS,
+        garbage::W6,
+        recursion::WORKLOADS,
+        memory::WORKLOADS,
+        garbage::W10,
+        pauses::WORKLOADS,
+        boxes::WORKLOADS,
+        registry::WORKLOADS,
+        walkers::WORKLOADS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Workload, all};
+
+    #[test]
+    fn names_lead_to_one_workload_each() {
+        for workload in all() {
+            let found = Workload::find(&workload.name()).unwrap();
+            assert!(core::ptr::eq(found, workload), "{}", workload.name());
+        }
+    }
+}
