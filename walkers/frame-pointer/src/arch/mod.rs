@@ -33,7 +33,7 @@ pub(crate) use aarch64::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer
         target_arch = "x86_64"
     )
 )))]
-pub(crate) use other::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
+pub(crate) use other::{HOST_RECORD_BELOW_FP, frame_pointer, strip};
 #[cfg(target_arch = "riscv64")]
 pub(crate) use riscv64::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]

@@ -1,8 +1,6 @@
 //! Any other architecture: records in memory can be followed, its registers are not known.
 
 pub(crate) const HOST_RECORD_BELOW_FP: usize = 0;
-pub(crate) const HOST_RECORD_ON_TOP: bool = false;
-
 #[inline(always)]
 pub(crate) fn frame_pointer() -> usize {
     0
