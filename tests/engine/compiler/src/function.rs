@@ -10,6 +10,7 @@ use crate::emitter::Emitter;
 use crate::error::CompileError;
 use crate::metadata::{unexpected, val_type};
 use crate::trap::Traps;
+use crate::unentered::Unentered;
 
 /// The state of a translation: where the operands are, and what control can reach.
 pub(crate) struct Translator<'f, 'm> {
@@ -19,6 +20,8 @@ pub(crate) struct Translator<'f, 'm> {
     pub(crate) vmctx: Value,
     /// The operand stack.
     pub(crate) stack: Vec<Value>,
+    /// Which operands the activations table does not hold yet, the oldest first.
+    pub(crate) unentered: Vec<Unentered>,
     /// The blocks around the current instruction, the function's own first.
     pub(crate) frames: Vec<Frame>,
     /// Blocks that raise traps.
@@ -45,6 +48,7 @@ pub(crate) fn translate(
         emit,
         vmctx,
         stack: Vec::new(),
+        unentered: Vec::new(),
         frames: Vec::new(),
         traps: Traps::default(),
         reachable: true,
@@ -127,6 +131,7 @@ impl<'f> Translator<'f, '_> {
 
     fn operator(&mut self, operator: &Operator<'_>) -> Result<(), CompileError> {
         let translated = if self.reachable {
+            self.enter_before(operator);
             self.control(operator)?
                 || self.variable(operator)?
                 || self.numeric(operator)
@@ -162,7 +167,7 @@ impl<'f> Translator<'f, '_> {
             Operator::GlobalGet { global_index } => self.global_get(global_index)?,
             Operator::GlobalSet { global_index } => self.global_set(global_index)?,
             Operator::Drop => {
-                self.pop();
+                self.pop_reference();
             }
             Operator::Select => self.select(None),
             Operator::TypedSelect { ty } => self.select(Some(val_type(ty)?)),
@@ -227,14 +232,22 @@ impl<'f> Translator<'f, '_> {
 
     /// Pops an operand; validation promised that there is one.
     pub(crate) fn pop(&mut self) -> Value {
+        debug_assert!(
+            self.waiting_above(self.stack.len() - 1) == 0,
+            "an operand that waits is popped as a reference"
+        );
         self.stack.pop().expect("a valid body has the operand")
     }
 
     /// Pops `count` operands, the oldest first.
     pub(crate) fn pop_many(&mut self, count: usize) -> Vec<Value> {
         let start = self.stack.len().checked_sub(count);
-        self.stack
-            .split_off(start.expect("a valid body has the operands"))
+        let start = start.expect("a valid body has the operands");
+        debug_assert!(
+            self.waiting_above(start) == 0,
+            "operands that wait are entered before they are popped together"
+        );
+        self.stack.split_off(start)
     }
 
     /// Calls a builtin on behalf of this instance.

@@ -18,25 +18,32 @@ impl Translator<'_, '_> {
         let value = self
             .ins()
             .load(machine_type, flags, global, i32::from(offset));
-        let value = match ty {
-            ValType::ExternRef => self.activate(value),
-            _ => value,
-        };
-        self.push(value);
+        match ty {
+            ValType::ExternRef => self.push_borrowed(value, Some(index)),
+            _ => self.push(value),
+        }
         Ok(())
     }
 
     /// `global.set`
     pub(crate) fn global_set(&mut self, index: u32) -> Result<(), CompileError> {
         let ty = self.global_type(index)?;
-        let value = self.pop();
-        let global = self.global_pointer(index);
         let (offset, flags) = (self.emit.env.vm.global_value(), self.emit.access.globals);
         if ty == ValType::ExternRef {
-            let offset = self.emit.address(i64::from(offset));
-            let address = self.ins().iadd(global, offset);
-            self.replace(value, address, flags);
+            let bequeathed = self.bequeath(index);
+            let (value, keeper) = self.pop_reference();
+            let global = self.global_pointer(index);
+            if bequeathed {
+                self.count(value, keeper);
+                self.ins().store(flags, value, global, i32::from(offset));
+            } else {
+                let offset = self.emit.address(i64::from(offset));
+                let address = self.ins().iadd(global, offset);
+                self.replace(value, keeper, address, flags);
+            }
         } else {
+            let value = self.pop();
+            let global = self.global_pointer(index);
             self.ins().store(flags, value, global, i32::from(offset));
         }
         Ok(())

@@ -32,6 +32,7 @@ mod table;
 mod text;
 mod trampolines;
 mod trap;
+mod unentered;
 mod unwind;
 mod validate;
 

@@ -5,37 +5,46 @@ use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value};
 use vmexternref_engine_runtime::{Builtin, ValType};
 
 use crate::function::Translator;
+use crate::unentered::Keeper;
 
 impl Translator<'_, '_> {
-    /// Enters a reference that was just loaded from a table or a global into the activations table.
+    /// Enters a reference into the activations table; while that collects, it keeps `kept` too.
     ///
     /// ```text
     ///   null? ------------------------------------.
     ///   next == end? --yes--> insert_ref (cold) --|
-    ///   slot = reference; next += 1; count += 1 --|
+    ///   slot = reference; next += 1; count += 1 --|   (an owned one has its count)
     ///                                             V
     /// ```
     ///
     /// Only the value that comes out is one that the stack maps know: while the runtime collects in order to insert
     /// the loaded word, nothing but its own clone keeps that object alive.
-    pub(crate) fn activate(&mut self, loaded: Value) -> Value {
+    pub(crate) fn enter_reference(
+        &mut self,
+        loaded: Value,
+        keeper: Keeper,
+        kept: Option<Value>,
+    ) -> Value {
         let [check, insert, slow, done] = self.blocks();
         let reference = self.append_param(done, ValType::ExternRef);
         self.emit.builder.set_cold_block(slow);
         let first = if self.emit.env.zeal { slow } else { check };
         self.ins().brif(loaded, first, &[], done, &[loaded.into()]);
         if !self.emit.env.zeal {
-            self.insert_inline(loaded, check, insert, slow);
+            self.insert_inline(loaded, keeper, [check, insert, slow]);
             self.ins().jump(done, &[loaded.into()]);
         }
         self.enter(slow);
-        self.call_builtin(Builtin::InsertRef, &[loaded]);
+        let kept = kept.unwrap_or_else(|| self.emit.address(0));
+        let owned = self.emit.constant(u32::from(keeper == Keeper::Count));
+        self.call_builtin(Builtin::InsertRef, &[loaded, kept, owned]);
         self.ins().jump(done, &[loaded.into()]);
         self.enter(done);
         reference
     }
 
-    fn insert_inline(&mut self, loaded: Value, check: Block, insert: Block, slow: Block) {
+    fn insert_inline(&mut self, loaded: Value, keeper: Keeper, blocks: [Block; 3]) {
+        let [check, insert, slow] = blocks;
         self.enter(check);
         let (pointer, core, vm) = (self.emit.env.pointer, self.emit.env.core, self.emit.env.vm);
         let (slots, free) = (self.emit.access.slots, self.emit.access.free_slots);
@@ -52,21 +61,39 @@ impl Translator<'_, '_> {
         let slot = self.emit.address(i64::from(core.table_slot()));
         let next = self.ins().iadd(next, slot);
         self.ins().store(free, next, context, next_at);
-        self.add_to_count(loaded, 1);
+        if keeper != Keeper::Count {
+            self.add_to_count(loaded, 1);
+        }
+    }
+
+    /// Counts a reference, unless it is null or has its count.
+    pub(crate) fn count(&mut self, reference: Value, keeper: Option<Keeper>) {
+        if keeper == Some(Keeper::Count) {
+            return;
+        }
+        let [count, done] = self.blocks();
+        self.ins().brif(reference, count, &[], done, &[]);
+        self.enter(count);
+        self.add_to_count(reference, 1);
+        self.ins().jump(done, &[]);
+        self.enter(done);
     }
 
     /// Stores a reference over another one: counts the new one, stores, and counts the old one off.
     ///
-    /// The drop function runs after the store is complete, because a destructor may look at the place.
-    pub(crate) fn replace(&mut self, new: Value, address: Value, flags: MemFlagsData) {
+    /// The drop function runs after the store is complete, because a destructor may look at the place. So no operand
+    /// waits to be entered.
+    pub(crate) fn replace(
+        &mut self,
+        new: Value,
+        keeper: Option<Keeper>,
+        address: Value,
+        flags: MemFlagsData,
+    ) {
+        debug_assert!(self.unentered.is_empty(), "a destructor could free it");
         let pointer = self.emit.env.pointer;
-        let [count, store, release, done] = self.blocks();
-        self.ins().brif(new, count, &[], store, &[]);
-        self.enter(count);
-        self.add_to_count(new, 1);
-        self.ins().jump(store, &[]);
-
-        self.enter(store);
+        self.count(new, keeper);
+        let [release, done] = self.blocks();
         let old = self.ins().load(pointer, flags, address, 0);
         self.ins().store(flags, new, address, 0);
         self.ins().brif(old, release, &[], done, &[]);

@@ -40,7 +40,7 @@ impl Translator<'_, '_> {
     }
 
     fn ref_is_null(&mut self) {
-        let reference = self.pop();
+        let (reference, _) = self.pop_reference();
         let is_null = self.ins().icmp_imm_s(IntCC::Equal, reference, 0);
         let is_null = self.ins().uextend(types::I32, is_null);
         self.push(is_null);
@@ -64,21 +64,20 @@ impl Translator<'_, '_> {
         let address = self.element_address(table, index, TrapCode::TableOutOfBounds);
         let (pointer, flags) = (self.emit.env.pointer, self.emit.access.elements);
         let element = self.ins().load(pointer, flags, address, 0);
-        let reference = match self.table_type(table)? {
-            ValType::ExternRef => self.activate(element),
-            _ => element,
-        };
-        self.push(reference);
+        match self.table_type(table)? {
+            ValType::ExternRef => self.push_borrowed(element, None),
+            _ => self.push(element),
+        }
         Ok(())
     }
 
     fn table_set(&mut self, table: u32) -> Result<(), CompileError> {
-        let reference = self.pop();
+        let (reference, keeper) = self.pop_reference();
         let index = self.pop();
         let address = self.element_address(table, index, TrapCode::TableOutOfBounds);
         let flags = self.emit.access.elements;
         match self.table_type(table)? {
-            ValType::ExternRef => self.replace(reference, address, flags),
+            ValType::ExternRef => self.replace(reference, keeper, address, flags),
             _ => {
                 self.ins().store(flags, reference, address, 0);
             }

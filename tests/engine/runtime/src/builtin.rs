@@ -13,7 +13,10 @@ pub enum Builtin {
     Raise = 0,
     /// `resume_trap() -> !`: resumes at the handler; a host function recorded the trap.
     ResumeTrap = 1,
-    /// `insert_ref(raw)`: collects, then inserts a clone of a non-null reference into the activations table.
+    /// `insert_ref(raw, kept raw, owned)`: enters a reference, not null, into the activations table.
+    ///
+    /// It collects first, and keeps the second reference alive meanwhile. If `owned` is not 0 it takes over the
+    /// caller's count of the first one, also when it traps.
     InsertRef = 2,
     /// `drop_ref(raw)`: destroys the value of a reference whose count is already 0.
     DropRef = 3,
@@ -83,7 +86,8 @@ impl Builtin {
         match self {
             Self::ResumeTrap | Self::Zeal => &[],
             Self::Raise | Self::DataDrop | Self::ElemDrop => &[I32],
-            Self::InsertRef | Self::DropRef => &[Ref],
+            Self::InsertRef => &[Ref, Ref, I32],
+            Self::DropRef => &[Ref],
             Self::MemoryGrow => &[I32, I32],
             Self::MemoryFill => &[I32, I32, I32, I32],
             Self::MemoryCopy | Self::MemoryInit | Self::TableCopy | Self::TableInit => {

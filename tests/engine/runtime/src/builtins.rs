@@ -7,13 +7,13 @@
 use core::mem::ManuallyDrop;
 use core::ptr;
 
-use vmexternref_core::{VMExternRef, drop_extern_ref};
+use vmexternref_core::{OutOfMemory, VMExternRef, drop_extern_ref};
 
 use crate::arch;
 use crate::builtin::Builtin;
 use crate::instance::InstanceItem;
 use crate::reference::Reference;
-use crate::store::Store;
+use crate::store::{Store, StoreInner};
 use crate::trap::Trap;
 use crate::trap_code::TrapCode;
 
@@ -133,20 +133,35 @@ extern "C" fn resume_trap(running: Running<'_>) -> ! {
     unsafe { running.resume() }
 }
 
-/// Inserts a clone into the activations table.
+/// Enters a reference into the activations table, and another one that a collection could free.
 ///
 /// # Safety
 ///
-/// `raw` is a live reference.
-unsafe extern "C" fn insert_ref(running: Running<'_>, raw: *mut u8) {
-    // SAFETY: the caller gives a live reference, and nothing has collected yet.
-    let reference = unsafe { VMExternRef::clone_from_raw(raw) };
-    let store = running.store();
-    store.inner().zeal();
-    if store.inner().insert(reference).is_err() {
-        // SAFETY: `insert` has taken the reference, and the handle needs no drop.
+/// `raw` is a live reference, and the caller's own if `owned` is not 0. `kept` is a live reference or null.
+unsafe extern "C" fn insert_ref(running: Running<'_>, raw: *mut u8, kept: *mut u8, owned: u32) {
+    let reference = match owned {
+        // SAFETY: the caller gives a live reference, and nothing has collected yet.
+        0 => unsafe { VMExternRef::clone_from_raw(raw) },
+        // SAFETY: the caller gives up its count.
+        _ => unsafe { VMExternRef::from_raw(raw) },
+    };
+    // SAFETY: the caller gives a live reference if it is not null, and nothing has collected yet.
+    let kept = (!kept.is_null()).then(|| unsafe { VMExternRef::clone_from_raw(kept) });
+    if enter(running.store().inner(), reference, kept).is_err() {
+        // SAFETY: `enter` has taken the references, and the handle needs no drop.
         unsafe { running.abandon(TrapCode::OutOfMemory.into()) }
     }
+}
+
+/// Collects if need be, and then inserts without collecting again.
+fn enter(
+    store: &StoreInner,
+    reference: VMExternRef,
+    kept: Option<VMExternRef>,
+) -> Result<(), OutOfMemory> {
+    store.reserve(1 + usize::from(kept.is_some()))?;
+    store.insert(reference)?;
+    kept.map_or(Ok(()), |kept| store.insert(kept))
 }
 
 /// Destroys an object.

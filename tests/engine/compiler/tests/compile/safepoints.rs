@@ -111,10 +111,10 @@ fn function_references_and_numbers_are_in_no_map() {
 fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
     of_each_function(
         "(table $t 1 externref) (global $g (mut externref) (ref.null extern))
-         (func (param externref) (result externref)
-             (drop (table.get $t (i32.const 0))) local.get 0)
-         (func (param externref) (result externref)
-             (drop (global.get $g)) local.get 0)
+         (func (param externref) (result externref) (local externref)
+             (local.set 1 (table.get $t (i32.const 0))) local.get 0)
+         (func (param externref) (result externref) (local externref)
+             (local.set 1 (global.get $g)) local.get 0)
          (func (result externref) (table.get $t (i32.const 0)))
          (func (param externref) (global.set $g (local.get 0)))
          (func (result externref) (table.get $t (i32.const 0)) call $gc)",
@@ -124,6 +124,30 @@ fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
             assert!(functions[2].is_empty(), "the loaded element, {target}");
             assert!(functions[3].is_empty(), "the stored value, {target}");
             assert_eq!(live(&functions[4]), [1], "loaded before a call, {target}");
+        },
+    );
+}
+
+/// What is used up before anything can release it is never entered, and so nothing is called.
+#[test]
+fn operands_that_are_used_up_at_once_cost_no_call() {
+    of_each_function(
+        "(table $t 1 externref)
+         (global $a (mut externref) (ref.null extern))
+         (global $b (mut externref) (ref.null extern))
+         (func (param externref) (result externref)
+             (drop (table.get $t (i32.const 0))) local.get 0)
+         (func (param externref) (result externref)
+             (drop (ref.is_null (global.get $a))) local.get 0)
+         (func (param externref) (result externref)
+             (global.set $a (table.get $t (i32.const 0))) local.get 0)
+         (func (param externref) (result externref)
+             global.get $a global.get $b global.set $a global.set $b local.get 0)",
+        |target, functions| {
+            assert!(functions[0].is_empty(), "dropped, {target}");
+            assert!(functions[1].is_empty(), "looked at, {target}");
+            assert_eq!(live(&functions[2]), [1], "the old value, {target}");
+            assert_eq!(live(&functions[3]), [1], "one old value of two, {target}");
         },
     );
 }
