@@ -329,7 +329,7 @@ impl VMExternRefActivationsTable {
     /// that has become four times too large gives memory back.
     pub(crate) fn fit(&self, frames: usize) {
         let survivors = self.len();
-        let free = self.initial.max(survivors).max(frames / 2);
+        let free = self.initial.max(survivors).max(frames);
         let wanted = survivors.saturating_add(free).min(self.maximum);
         let wanted = wanted.max(survivors);
         let capacity = self.capacity();
@@ -545,7 +545,7 @@ mod tests {
         table.fit(0);
         assert_eq!(table.capacity(), 80);
         table.fit(1000);
-        assert_eq!(table.capacity(), 540);
+        assert_eq!(table.capacity(), 1040);
         table.fit(0);
         assert_eq!(table.capacity(), 80, "a quarter is enough");
         drop(table.sweep());

@@ -308,14 +308,34 @@ pub unsafe extern "C" fn drop_extern_ref(raw: *mut u8) {
 pub(crate) unsafe fn destroy(data: NonNull<VMExternData>) {
     // SAFETY: the caller guarantees that the box is still allocated.
     let value = unsafe { (*data.as_ptr()).value_ptr }.as_ptr();
-    // SAFETY: the value behind `value_ptr` is alive until it is dropped below.
-    let value_layout = unsafe { Layout::for_value(&*value) };
     let _free = FreeOnDrop {
         start: value.cast(),
-        layout: box_layout(value_layout).0,
+        // SAFETY: the value is alive until it is dropped below, and `data` is its footer.
+        layout: unsafe { layout_of(&*value, data) },
     };
     // SAFETY: the caller guarantees that nobody else reaches the value, so it is dropped once.
     unsafe { ptr::drop_in_place(value) }
+}
+
+/// The layout of a box that exists, as [`box_layout`] computed it.
+///
+/// It takes the offset of the footer from where the footer is.
+///
+/// # Safety
+///
+/// `data` is the footer behind `value`.
+#[inline]
+unsafe fn layout_of(value: &dyn Any, data: NonNull<VMExternData>) -> Layout {
+    let footer = data.addr().get() - ptr::from_ref(value).addr();
+    let align = align_of_val(value).max(align_of::<VMExternData>());
+    let size = (footer + size_of::<VMExternData>() + align - 1) & !(align - 1);
+    debug_assert_eq!(
+        Ok(box_layout(Layout::for_value(value)).0),
+        Layout::from_size_align(size, align),
+        "a box is freed as it was allocated"
+    );
+    // SAFETY: `Layout` accepted the same size and alignment when the box was allocated.
+    unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
 /// The layout of a box, and the byte offset of its footer.

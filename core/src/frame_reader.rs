@@ -105,28 +105,28 @@ impl<'m, V: FnMut(usize) -> bool> FrameReader<'m, V> {
         self.walked.wasm_frames += 1;
         if let Some(map) = map {
             // SAFETY: the caller guarantees that the map is the frame's.
-            unsafe { self.read_words(frame, map) }
+            unsafe { self.read_words(map, map.first_word(frame), frame.pc) }
         }
     }
 
-    /// Visits the words that `map` calls live.
+    /// Visits the words that `map` calls live, the first word of the frame being at `start`.
     ///
     /// It stays out of line, so that frames without references stay cheap.
     ///
     /// # Safety
     ///
-    /// `map` describes `frame`, which is a true one.
+    /// `map` describes the frame at `start`.
     #[inline(never)]
-    unsafe fn read_words(&mut self, frame: Frame, map: &StackMap) {
-        let Some(start) = map.first_word(frame).filter(|at| at % WORD == 0) else {
+    unsafe fn read_words(&mut self, map: &StackMap, start: Option<usize>, pc: usize) {
+        let Some(start) = start.filter(|at| at % WORD == 0) else {
             self.walked.unreadable |= !map.is_empty();
             return;
         };
         match map.blocks() {
             // SAFETY: the caller guarantees that these words are in the frame.
-            [block] => unsafe { self.read_block(start, *block, frame.pc) },
+            [block] => unsafe { self.read_block(start, *block, pc) },
             // SAFETY: the caller guarantees that these words are in the frame.
-            blocks => unsafe { self.read_blocks(start, blocks, frame.pc) },
+            blocks => unsafe { self.read_blocks(start, blocks, pc) },
         }
     }
 
