@@ -1,6 +1,8 @@
 //! Reading frames: which live words do they hold, and did the walk get far enough?
 
 use crate::activations_table::VMExternRefActivationsTable;
+use crate::entry_set::EntrySet;
+use crate::extern_ref::VMExternData;
 use crate::layout::WORD;
 use crate::registry::{Found, Modules};
 use crate::stack_map::StackMap;
@@ -18,7 +20,7 @@ pub(crate) struct Walked {
     pub(crate) roots: usize,
     /// Roots of which the visitor said that their mark has changed.
     pub(crate) marks: usize,
-    /// Roots that cannot be references of this table, and were not touched.
+    /// Roots that cannot be references of this table, and were not visited.
     pub(crate) untouched: usize,
     /// Whether the walk passed the stack canary.
     pub(crate) covered: bool,
@@ -26,9 +28,10 @@ pub(crate) struct Walked {
     pub(crate) unreadable: bool,
 }
 
-/// Walks, and visits each live word that is not null.
+/// Walks, and visits each live word that can be a reference of `table`.
 ///
-/// The visitor says whether it has changed the mark of the word's box.
+/// With `entries` it visits those that are among them. The visitor says
+/// whether it has changed the mark of the word's box.
 ///
 /// # Safety
 ///
@@ -37,14 +40,17 @@ pub(crate) struct Walked {
 pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
     modules: &Modules,
     table: &VMExternRefActivationsTable,
+    entries: Option<&EntrySet<'_>>,
     walker: &W,
     visit: impl FnMut(usize) -> bool,
 ) -> Walked {
+    let traces = log::log_enabled!(log::Level::Trace);
     let mut reader = FrameReader {
         modules,
-        recent: [(0, Found::Other); RECENT],
+        recent: [Site::NOWHERE; RECENT],
         canary: Canary::new(table.stack_canary()),
-        traces: log::log_enabled!(log::Level::Trace),
+        examiner: Examiner { traces, entries },
+        examines: traces || entries.is_some(),
         visit,
         walked: Walked {
             end: WalkEnd::Stopped,
@@ -75,6 +81,66 @@ pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
 /// A recursion has few, however deep it is.
 const RECENT: usize = 16;
 
+/// What a walk needs to know of a return address.
+#[derive(Clone, Copy)]
+struct Site<'m> {
+    pc: usize,
+    /// As the stack map has it.
+    frame_words: Option<u32>,
+    live: Live<'m>,
+}
+
+/// The words that are live at a return address.
+#[derive(Clone, Copy)]
+enum Live<'m> {
+    /// The frame is not one of Wasm.
+    NotWasm,
+    Nothing,
+    /// Some of the first 64 words.
+    Few(u64),
+    /// The words of a map that is larger.
+    Many(&'m StackMap),
+}
+
+impl<'m> Site<'m> {
+    /// No call returns to address 0.
+    const NOWHERE: Self = Self {
+        pc: 0,
+        frame_words: None,
+        live: Live::NotWasm,
+    };
+
+    fn new(pc: usize, found: Found<'m>) -> Self {
+        let (frame_words, live) = match found {
+            Found::Other => (None, Live::NotWasm),
+            Found::Wasm(None) => (None, Live::Nothing),
+            Found::Wasm(Some(map)) => {
+                let live = match map.blocks() {
+                    [0] => Live::Nothing,
+                    &[block] => Live::Few(block),
+                    _ => Live::Many(map),
+                };
+                (map.frame_words(), live)
+            }
+        };
+        Self {
+            pc,
+            frame_words,
+            live,
+        }
+    }
+
+    /// The address of word 0 in a frame, if the frame tells enough and it is aligned.
+    #[inline]
+    fn first_word(&self, sp: Option<usize>, fp: Option<usize>) -> Option<usize> {
+        let address = match (fp, self.frame_words) {
+            (Some(fp), Some(words)) => fp.checked_sub(words as usize * WORD),
+            _ => sp,
+        };
+        address.filter(|address| address.is_multiple_of(WORD))
+    }
+}
+
 /// Reads the live words of one frame after the other.
 ///
 /// It is one value, so that a walker that calls it through a pointer passes
@@ -82,9 +148,10 @@ const RECENT: usize = 16;
 struct FrameReader<'m, V> {
     modules: &'m Modules,
     /// What return addresses turned out to be, each at its [`place`](Self::place).
-    recent: [(usize, Found<'m>); RECENT],
+    recent: [Site<'m>; RECENT],
     canary: Canary,
-    traces: bool,
+    examiner: Examiner<'m>,
+    examines: bool,
     visit: V,
     walked: Walked,
 }
@@ -99,92 +166,114 @@ impl<'m, V: FnMut(usize) -> bool> FrameReader<'m, V> {
     unsafe fn read(&mut self, frame: Frame) {
         self.walked.frames += 1;
         self.canary.pass(frame);
-        let Found::Wasm(map) = self.find(frame.pc) else {
+        let place = Self::place(frame.pc);
+        if self.recent[place].pc != frame.pc {
+            self.look_up(frame.pc);
+        }
+        let site = &self.recent[place];
+        if matches!(site.live, Live::NotWasm) {
             return;
-        };
+        }
         self.walked.wasm_frames += 1;
-        if let Some(map) = map {
-            // SAFETY: the caller guarantees that the map is the frame's.
-            unsafe { self.read_words(map, map.first_word(frame), frame.pc) }
+        if !matches!(site.live, Live::Nothing) {
+            // SAFETY: the caller guarantees that the site's map is the frame's.
+            unsafe { self.read_words(place, frame.sp, frame.fp) }
         }
     }
 
-    /// Visits the words that `map` calls live, the first word of the frame being at `start`.
+    /// Visits the words of a frame that the site at `place` calls live.
     ///
-    /// It stays out of line, so that frames without references stay cheap.
-    ///
-    /// # Safety
-    ///
-    /// `map` describes the frame at `start`.
-    #[inline(never)]
-    unsafe fn read_words(&mut self, map: &StackMap, start: Option<usize>, pc: usize) {
-        let Some(start) = start.filter(|at| at % WORD == 0) else {
-            self.walked.unreadable |= !map.is_empty();
-            return;
-        };
-        match map.blocks() {
-            // SAFETY: the caller guarantees that these words are in the frame.
-            [block] => unsafe { self.read_block(start, *block, pc) },
-            // SAFETY: the caller guarantees that these words are in the frame.
-            blocks => unsafe { self.read_blocks(start, blocks, pc) },
-        }
-    }
-
-    /// Visits the words of a large frame.
+    /// It stays out of line, so that frames without references stay cheap,
+    /// and calls nobody on the way that collections take.
     ///
     /// # Safety
     ///
-    /// The words that are live can be read.
+    /// The site's map describes the frame with these pointers.
     #[cold]
-    unsafe fn read_blocks(&mut self, start: usize, blocks: &[u64], pc: usize) {
-        for (start, &block) in (start..).step_by(64 * WORD).zip(blocks) {
-            // SAFETY: the caller guarantees that these words can be read.
-            unsafe { self.read_block(start, block, pc) }
-        }
-    }
-
-    /// Visits the words of `block` that are not null, the first of them at `start`.
-    ///
-    /// # Safety
-    ///
-    /// The words of the block that are live can be read.
-    #[inline(always)]
-    unsafe fn read_block(&mut self, start: usize, block: u64, pc: usize) {
+    #[inline(never)]
+    unsafe fn read_words(&mut self, place: usize, sp: Option<usize>, fp: Option<usize>) {
+        let site = &self.recent[place];
+        let (Live::Few(mut rest), Some(start), false) =
+            (site.live, site.first_word(sp, fp), self.examines)
+        else {
+            // SAFETY: the caller guarantees that the site's map is the frame's.
+            return unsafe { self.read_carefully(place, sp, fp) };
+        };
         // Of two widths, so that no compiler keeps both in one vector register.
-        let (mut rest, mut roots, mut marks) = (block, 0_usize, 0_u32);
+        let (mut roots, mut marks) = (0_usize, 0_u32);
         while rest != 0 {
-            let offset = rest.trailing_zeros() as usize * WORD;
+            // SAFETY: the caller guarantees that this word is in the frame.
+            let word = unsafe { slot(start, rest).read() };
+            if !is_aligned(word) {
+                // SAFETY: the caller guarantees that these words are in the frame.
+                unsafe { self.examine(start, rest, self.recent[place].pc) }
+                break;
+            }
             rest &= rest - 1;
-            let slot = ptr::with_exposed_provenance::<usize>(start + offset);
-            // SAFETY: the caller guarantees that this word can be read.
-            let word = unsafe { slot.read() };
-            if word == 0 {
-                continue;
+            if word != 0 {
+                roots += 1;
+                marks += u32::from((self.visit)(word));
             }
-            if self.traces {
-                trace_root(word, slot, pc);
-            }
-            roots += 1;
-            marks += u32::from((self.visit)(word));
         }
         self.walked.roots += roots;
         self.walked.marks += marks as usize;
     }
 
-    #[inline]
-    fn find(&mut self, pc: usize) -> Found<'m> {
-        let recent = self.recent[Self::place(pc)];
-        if recent.0 == pc {
-            return recent.1;
+    /// Visits the words of a large frame, or of any frame if roots are to be examined.
+    ///
+    /// # Safety
+    ///
+    /// As for [`read_words`](Self::read_words).
+    #[cold]
+    unsafe fn read_carefully(&mut self, place: usize, sp: Option<usize>, fp: Option<usize>) {
+        let site = self.recent[place];
+        let Some(start) = site.first_word(sp, fp) else {
+            self.walked.unreadable = true;
+            return;
+        };
+        let few;
+        let blocks = match site.live {
+            Live::NotWasm | Live::Nothing => &[],
+            Live::Few(block) => {
+                few = [block];
+                &few[..]
+            }
+            Live::Many(map) => map.blocks(),
+        };
+        for (start, &block) in (start..).step_by(64 * WORD).zip(blocks) {
+            // SAFETY: the caller guarantees that these words are in the frame.
+            unsafe { self.examine(start, block, site.pc) }
         }
-        self.look_up(pc)
+    }
+
+    /// Visits those words of `block` that are not null and pass the examination.
+    ///
+    /// # Safety
+    ///
+    /// The words of the block that are live, the first of them at `start`, can be read.
+    #[cold]
+    unsafe fn examine(&mut self, start: usize, block: u64, pc: usize) {
+        let mut rest = block;
+        while rest != 0 {
+            let slot = slot(start, rest);
+            rest &= rest - 1;
+            // SAFETY: the caller guarantees that this word can be read.
+            let word = unsafe { slot.read() };
+            if word == 0 {
+                continue;
+            }
+            self.walked.roots += 1;
+            if self.examiner.admits(word, slot, pc) {
+                self.walked.marks += usize::from((self.visit)(word));
+            } else {
+                self.walked.untouched += 1;
+            }
+        }
     }
 
     #[cold]
-    fn look_up(&mut self, pc: usize) -> Found<'m> {
-        let found = self.modules.find(pc);
-        self.recent[Self::place(pc)] = (pc, found);
-        found
+    fn look_up(&mut self, pc: usize) {
+        self.recent[Self::place(pc)] = Site::new(pc, self.modules.find(pc));
     }
 
     /// Spreads return addresses by the top bits of a product.
@@ -197,9 +286,38 @@ impl<'m, V: FnMut(usize) -> bool> FrameReader<'m, V> {
     }
 }
 
-#[cold]
-fn trace_root(word: usize, slot: *const usize, pc: usize) {
-    log::trace!("externref gc: root {word:#x} at {slot:p}, pc {pc:#x}");
+/// Where the first of the live words is in a block that begins at `start`.
+#[inline]
+fn slot(start: usize, live: u64) -> *const usize {
+    ptr::with_exposed_provenance(start + live.trailing_zeros() as usize * WORD)
+}
+
+/// Whether a box can be at that address; null is.
+#[inline]
+fn is_aligned(word: usize) -> bool {
+    word.is_multiple_of(align_of::<VMExternData>())
+}
+
+/// Looks at roots before they are touched.
+struct Examiner<'e> {
+    traces: bool,
+    /// The only words that may be touched, if that was asked for.
+    entries: Option<&'e EntrySet<'e>>,
+}
+
+impl Examiner<'_> {
+    /// Whether a root can be the address of a box, as far as can be told.
+    fn admits(&self, word: usize, slot: *const usize, pc: usize) -> bool {
+        if self.traces {
+            log::trace!("externref gc: root {word:#x} at {slot:p}, pc {pc:#x}");
+        }
+        let admitted =
+            is_aligned(word) && self.entries.is_none_or(|entries| entries.contains(word));
+        if !admitted {
+            log::error!("externref gc: root {word:#x} is not in the activations table");
+        }
+        admitted
+    }
 }
 
 /// Finds out whether a walk passes the stack canary.
@@ -239,6 +357,21 @@ mod tests {
             sp: Some(sp),
             fp: None,
         }
+    }
+
+    #[test]
+    fn the_frame_pointer_comes_first() {
+        let first_word = |frame_words, sp, fp| {
+            let map = StackMap::new(frame_words, [0]).unwrap();
+            Site::new(1, Found::Wasm(Some(&map))).first_word(sp, fp)
+        };
+        let (sp, fp) = (Some(1000), Some(2000));
+        assert_eq!(first_word(Some(4), sp, fp), Some(2000 - 4 * WORD));
+        assert_eq!(first_word(None, sp, fp), Some(1000));
+        assert_eq!(first_word(None, None, fp), None);
+        assert_eq!(first_word(Some(4), sp, None), Some(1000));
+        assert_eq!(first_word(Some(4), sp, Some(3)), None, "below address 0");
+        assert_eq!(first_word(Some(4), sp, Some(2001)), None, "misaligned");
     }
 
     fn covered(canary: Option<usize>, stack_pointers: &[usize]) -> bool {

@@ -67,7 +67,11 @@ impl Garbage {
         let Some(dead) = reference.release() else {
             return;
         };
-        count_of(&dead).link(0);
+        debug_assert_eq!(
+            count_of(&dead).linked(),
+            0,
+            "the count of a dead box ends the list"
+        );
         match self.youngest.replace(dead) {
             Some(youngest) => count_of(&youngest).link(dead.as_ptr().expose_provenance()),
             None => self.oldest = Some(dead),

@@ -71,6 +71,7 @@ extern crate alloc;
 extern crate std;
 
 mod activations_table;
+mod entry_set;
 mod extern_ref;
 mod frame_reader;
 mod garbage;
@@ -78,6 +79,7 @@ mod gc;
 mod layout;
 mod mark;
 mod module_maps;
+mod offset_map;
 mod ref_count;
 mod registry;
 #[cfg(feature = "wasmtime-environ")]

@@ -1,6 +1,7 @@
 //! The stack maps of one module: collecting them, and finding them again.
 
-use crate::registry::{Found, Matching, RegisterError, mix};
+use crate::offset_map::OffsetMap;
+use crate::registry::{Found, Matching, RegisterError};
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -113,7 +114,7 @@ impl ModuleStackMaps {
 }
 
 /// A checked module, with its maps stored once each.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Module {
     addresses: Range<usize>,
     functions: Vec<Range<u32>>,
@@ -122,9 +123,9 @@ pub(crate) struct Module {
 }
 
 /// Safepoints: a code offset, and the index of its map.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Safepoints {
-    Exact(HashTable<(u32, u32)>),
+    Exact(OffsetMap),
     /// In rising order of offset.
     NearestPreceding(Vec<(u32, u32)>),
 }
@@ -141,7 +142,7 @@ impl Module {
             return Found::Other;
         };
         let index = match &self.safepoints {
-            Safepoints::Exact(table) => find_exact(table, offset),
+            Safepoints::Exact(map) => map.get(offset),
             Safepoints::NearestPreceding(list) => self.find_preceding(list, offset),
         };
         match index {
@@ -160,29 +161,6 @@ impl Module {
     }
 }
 
-impl PartialEq for Module {
-    fn eq(&self, other: &Self) -> bool {
-        self.addresses == other.addresses
-            && self.functions == other.functions
-            && self.maps == other.maps
-            && match (&self.safepoints, &other.safepoints) {
-                (Safepoints::Exact(a), Safepoints::Exact(b)) => {
-                    a.len() == b.len()
-                        && a.iter()
-                            .all(|&(at, index)| find_exact(b, at) == Some(index))
-                }
-                (Safepoints::NearestPreceding(a), Safepoints::NearestPreceding(b)) => a == b,
-                _ => false,
-            }
-    }
-}
-
-#[inline]
-fn find_exact(table: &HashTable<(u32, u32)>, offset: u32) -> Option<u32> {
-    let found = table.find(mix(u64::from(offset)), |&(at, _)| at == offset);
-    found.map(|&(_, index)| index)
-}
-
 /// The function in which the call before the return address `offset` stands.
 ///
 /// A call may be a function's last instruction, so that its return address is
@@ -194,29 +172,25 @@ fn function_at(functions: &[Range<u32>], offset: u32) -> Option<&Range<u32>> {
     function.contains(&call).then_some(function)
 }
 
-/// Builds the hash table; safepoints with nothing live need no entry.
+/// Builds the hash map; safepoints with nothing live need no entry.
 fn exact(
     functions: &[Range<u32>],
     safepoints: Vec<(u32, StackMap)>,
 ) -> Result<(Safepoints, Vec<StackMap>), RegisterError> {
-    let mut table = HashTable::new();
-    let live = safepoints.iter().filter(|(_, map)| !map.is_empty()).count();
-    let hash = |&(offset, _): &(u32, u32)| mix(u64::from(offset));
-    table
-        .try_reserve(live, hash)
-        .map_err(|_| RegisterError::OutOfMemory)?;
+    let distinct = safepoints.chunk_by(|a, b| a.0 == b.0);
+    let live = distinct.filter(|same| !same[0].1.is_empty()).count();
+    let mut indices = OffsetMap::with_capacity(live).map_err(|_| RegisterError::OutOfMemory)?;
     let mut interner = Interner::default();
     each_safepoint(safepoints, |offset, map| {
         if function_at(functions, offset).is_none() {
             return Err(RegisterError::OutsideFunctions);
         }
         if !map.is_empty() {
-            let safepoint = (offset, interner.index(map)?);
-            table.insert_unique(hash(&safepoint), safepoint, hash);
+            indices.insert(offset, interner.index(map)?);
         }
         Ok(())
     })?;
-    Ok((Safepoints::Exact(table), interner.maps))
+    Ok((Safepoints::Exact(indices), interner.maps))
 }
 
 /// Builds the sorted list; empty maps count here.

@@ -1,7 +1,5 @@
 //! Which words of a frame hold live references.
 
-use crate::layout::WORD;
-use crate::walker::Frame;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -159,15 +157,6 @@ impl StackMap {
         matches!(self.live, Bits::Inline(0))
     }
 
-    /// The address of word 0 in `frame`, if the frame tells enough.
-    #[inline]
-    pub(crate) fn first_word(&self, frame: Frame) -> Option<usize> {
-        match (frame.fp, self.frame_words) {
-            (Some(fp), Some(words)) => fp.checked_sub(words as usize * WORD),
-            _ => frame.sp,
-        }
-    }
-
     /// A hash of everything that equality looks at.
     pub(crate) fn content_hash(&self) -> u64 {
         let seed = self.frame_words.map_or(0, |words| u64::from(words) + 1);
@@ -264,22 +253,5 @@ mod tests {
             a.content_hash(),
             StackMap::new(None, [70, 3]).unwrap().content_hash()
         );
-    }
-
-    #[test]
-    fn the_frame_pointer_comes_first() {
-        let frame = Frame {
-            pc: 1,
-            sp: Some(1000),
-            fp: Some(2000),
-        };
-        let sized = StackMap::new(Some(4), [0]).unwrap();
-        assert_eq!(sized.first_word(frame), Some(2000 - 4 * WORD));
-        let unsized_map = StackMap::new(None, [0]).unwrap();
-        assert_eq!(unsized_map.first_word(frame), Some(1000));
-        let only_fp = Frame { sp: None, ..frame };
-        assert_eq!(unsized_map.first_word(only_fp), None);
-        let only_sp = Frame { fp: None, ..frame };
-        assert_eq!(sized.first_word(only_sp), Some(1000));
     }
 }
