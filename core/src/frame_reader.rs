@@ -50,7 +50,6 @@ pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
         recent: [Site::NOWHERE; RECENT],
         canary: Canary::new(table.stack_canary()),
         examiner: Examiner { traces, entries },
-        examines: traces || entries.is_some(),
         visit,
         walked: Walked {
             end: WalkEnd::Stopped,
@@ -98,7 +97,7 @@ enum Live<'m> {
     Nothing,
     /// Some of the first 64 words.
     Few(u64),
-    /// The words of a map that is larger.
+    /// The words of a map that is larger, or whose roots are to be examined.
     Many(&'m StackMap),
 }
 
@@ -110,14 +109,14 @@ impl<'m> Site<'m> {
         live: Live::NotWasm,
     };
 
-    fn new(pc: usize, found: Found<'m>) -> Self {
+    fn new(pc: usize, found: Found<'m>, examines: bool) -> Self {
         let (frame_words, live) = match found {
             Found::Other => (None, Live::NotWasm),
             Found::Wasm(None) => (None, Live::Nothing),
             Found::Wasm(Some(map)) => {
                 let live = match map.blocks() {
                     [0] => Live::Nothing,
-                    &[block] => Live::Few(block),
+                    &[block] if !examines => Live::Few(block),
                     _ => Live::Many(map),
                 };
                 (map.frame_words(), live)
@@ -132,10 +131,13 @@ impl<'m> Site<'m> {
 
     /// The address of word 0 in a frame, if the frame tells enough and it is aligned.
     #[inline]
-    fn first_word(&self, sp: Option<usize>, fp: Option<usize>) -> Option<usize> {
-        let address = match (fp, self.frame_words) {
-            (Some(fp), Some(words)) => fp.checked_sub(words as usize * WORD),
-            _ => sp,
+    fn first_word(&self, frame: Frame) -> Option<usize> {
+        let address = match (frame.fp, self.frame_words) {
+            (Some(fp), Some(words)) => {
+                let bytes = (words as usize).checked_mul(WORD);
+                bytes.and_then(|bytes| fp.checked_sub(bytes))
+            }
+            _ => frame.sp,
         };
         address.filter(|address| address.is_multiple_of(WORD))
     }
@@ -151,7 +153,6 @@ struct FrameReader<'m, V> {
     recent: [Site<'m>; RECENT],
     canary: Canary,
     examiner: Examiner<'m>,
-    examines: bool,
     visit: V,
     walked: Walked,
 }
@@ -176,8 +177,11 @@ impl<'m, V: FnMut(usize) -> bool> FrameReader<'m, V> {
         }
         self.walked.wasm_frames += 1;
         if !matches!(site.live, Live::Nothing) {
-            // SAFETY: the caller guarantees that the site's map is the frame's.
-            unsafe { self.read_words(place, frame.sp, frame.fp) }
+            match site.first_word(frame) {
+                // SAFETY: the caller guarantees that the site's map is the frame's.
+                Some(start) => unsafe { self.read_words(place, start) },
+                None => self.walked.unreadable = true,
+            }
         }
     }
 
@@ -188,35 +192,33 @@ impl<'m, V: FnMut(usize) -> bool> FrameReader<'m, V> {
     ///
     /// # Safety
     ///
-    /// The site's map describes the frame with these pointers.
-    #[cold]
+    /// The words that are live, counted from `start`, can be read.
     #[inline(never)]
-    unsafe fn read_words(&mut self, place: usize, sp: Option<usize>, fp: Option<usize>) {
-        let site = &self.recent[place];
-        let (Live::Few(mut rest), Some(start), false) =
-            (site.live, site.first_word(sp, fp), self.examines)
-        else {
-            // SAFETY: the caller guarantees that the site's map is the frame's.
-            return unsafe { self.read_carefully(place, sp, fp) };
+    unsafe fn read_words(&mut self, place: usize, start: usize) {
+        let Live::Few(mut rest) = self.recent[place].live else {
+            // SAFETY: the caller guarantees that these words can be read.
+            return unsafe { self.examine_words(place, start) };
         };
         // Of two widths, so that no compiler keeps both in one vector register.
-        let (mut roots, mut marks) = (0_usize, 0_u32);
+        let (mut roots, mut unchanged) = (0_usize, 0_u32);
         while rest != 0 {
-            // SAFETY: the caller guarantees that this word is in the frame.
+            // SAFETY: the caller guarantees that this word can be read.
             let word = unsafe { slot(start, rest).read() };
             if !is_aligned(word) {
-                // SAFETY: the caller guarantees that these words are in the frame.
-                unsafe { self.examine(start, rest, self.recent[place].pc) }
                 break;
             }
             rest &= rest - 1;
             if word != 0 {
                 roots += 1;
-                marks += u32::from((self.visit)(word));
+                unchanged += u32::from(!(self.visit)(word));
             }
         }
         self.walked.roots += roots;
-        self.walked.marks += marks as usize;
+        self.walked.marks += roots - unchanged as usize;
+        if rest != 0 {
+            // SAFETY: the caller guarantees that these words can be read.
+            unsafe { self.examine(start, rest, self.recent[place].pc) }
+        }
     }
 
     /// Visits the words of a large frame, or of any frame if roots are to be examined.
@@ -225,24 +227,12 @@ impl<'m, V: FnMut(usize) -> bool> FrameReader<'m, V> {
     ///
     /// As for [`read_words`](Self::read_words).
     #[cold]
-    unsafe fn read_carefully(&mut self, place: usize, sp: Option<usize>, fp: Option<usize>) {
-        let site = self.recent[place];
-        let Some(start) = site.first_word(sp, fp) else {
-            self.walked.unreadable = true;
-            return;
-        };
-        let few;
-        let blocks = match site.live {
-            Live::NotWasm | Live::Nothing => &[],
-            Live::Few(block) => {
-                few = [block];
-                &few[..]
-            }
-            Live::Many(map) => map.blocks(),
-        };
-        for (start, &block) in (start..).step_by(64 * WORD).zip(blocks) {
-            // SAFETY: the caller guarantees that these words are in the frame.
-            unsafe { self.examine(start, block, site.pc) }
+    unsafe fn examine_words(&mut self, place: usize, start: usize) {
+        let Site { pc, live, .. } = self.recent[place];
+        let Live::Many(map) = live else { return };
+        for (start, &block) in (start..).step_by(64 * WORD).zip(map.blocks()) {
+            // SAFETY: the caller guarantees that these words can be read.
+            unsafe { self.examine(start, block, pc) }
         }
     }
 
@@ -273,7 +263,8 @@ impl<'m, V: FnMut(usize) -> bool> FrameReader<'m, V> {
 
     #[cold]
     fn look_up(&mut self, pc: usize) {
-        self.recent[Self::place(pc)] = Site::new(pc, self.modules.find(pc));
+        self.recent[Self::place(pc)] =
+            Site::new(pc, self.modules.find(pc), self.examiner.examines());
     }
 
     /// Spreads return addresses by the top bits of a product.
@@ -306,6 +297,10 @@ struct Examiner<'e> {
 }
 
 impl Examiner<'_> {
+    fn examines(&self) -> bool {
+        self.traces || self.entries.is_some()
+    }
+
     /// Whether a root can be the address of a box, as far as can be told.
     fn admits(&self, word: usize, slot: *const usize, pc: usize) -> bool {
         if self.traces {
@@ -363,7 +358,8 @@ mod tests {
     fn the_frame_pointer_comes_first() {
         let first_word = |frame_words, sp, fp| {
             let map = StackMap::new(frame_words, [0]).unwrap();
-            Site::new(1, Found::Wasm(Some(&map))).first_word(sp, fp)
+            let site = Site::new(1, Found::Wasm(Some(&map)), false);
+            site.first_word(Frame { pc: 1, sp, fp })
         };
         let (sp, fp) = (Some(1000), Some(2000));
         assert_eq!(first_word(Some(4), sp, fp), Some(2000 - 4 * WORD));

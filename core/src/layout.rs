@@ -22,6 +22,10 @@
 //! 1. if `next == end`, leave for the host, which collects and inserts;
 //! 2. store `r` at `next`, and add one slot to `next`;
 //! 3. add one to `r`'s reference count, and use `r`.
+//!
+//! A word that was loaded from a table or a global need not be inserted while
+//! that place still holds the reference: as long as nothing is stored, called
+//! or collected, and no stack map calls the word live.
 
 use crate::activations_table::VMExternRefActivationsTable;
 use crate::extern_ref::{VMExternData, VMExternRef};

@@ -26,8 +26,8 @@
 //!
 //! Why that is sound:
 //!
-//! 1. A reference that a frame holds is in the table, because it was inserted
-//!    when it entered the frame and only a collection takes it out.
+//! 1. A reference that a frame holds across a call is in the table, because it
+//!    was inserted before and only a collection takes it out.
 //! 2. A collection takes an entry out only if the walk saw every Wasm frame and
 //!    none of them holds the reference.
 //! 3. An object is dropped only when its count is zero, and every holder that

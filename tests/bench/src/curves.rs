@@ -19,7 +19,7 @@ struct Drawing {
 const DRAWINGS: &[Drawing] = &[
     Drawing {
         file: "w3b.svg",
-        title: "table.get; drop",
+        title: "table.get into a local",
         x: "references in the table",
         y: "ns per table.get",
         row: "W3b",
@@ -88,6 +88,7 @@ impl Drawing {
         let mut chart = ChartBuilder::on(&root)
             .caption(self.title, ("sans-serif", 20))
             .margin(14)
+            .margin_right(32)
             .x_label_area_size(42)
             .y_label_area_size(64)
             .build_cartesian_2d(
@@ -98,6 +99,8 @@ impl Drawing {
             .configure_mesh()
             .x_desc(self.x)
             .y_desc(self.y)
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{y}"))
             .light_line_style(WHITE)
             .draw()?;
         for ((_, colour, name), points) in curves {

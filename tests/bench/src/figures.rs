@@ -12,6 +12,14 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
 }
 
+impl Figure {
+    /// Whether it is the same measurement, perhaps of another round.
+    fn repeats(&self, other: &Self) -> bool {
+        (&self.row, &self.line, self.contender, self.x)
+            == (&other.row, &other.line, other.contender, other.x)
+    }
+}
+
 /// Every number of one run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures(Vec<Figure>);
@@ -19,6 +27,25 @@ pub(crate) struct Figures(Vec<Figure>);
 impl Figures {
     pub(crate) fn push(&mut self, figure: Figure) {
         self.0.push(figure);
+    }
+
+    /// One number for each measurement: that of its quietest round.
+    pub(crate) fn merged(self) -> Self {
+        let mut merged: Vec<Figure> = Vec::new();
+        for figure in &self.0 {
+            if merged.iter().any(|other| other.repeats(figure)) {
+                continue;
+            }
+            let rounds = self.0.iter().filter(|other| other.repeats(figure));
+            let value = rounds
+                .map(|other| other.value)
+                .fold(f64::INFINITY, f64::min);
+            merged.push(Figure {
+                value,
+                ..figure.clone()
+            });
+        }
+        Self(merged)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Figure> {
@@ -62,6 +89,21 @@ impl Figures {
 mod tests {
     use super::{Figure, Figures};
     use crate::contender::Contender::{Drc, Ours};
+
+    #[test]
+    fn the_quietest_round_counts() {
+        let mut figures = Figures::default();
+        for value in [3.0, 9.0, 2.0] {
+            figures.push(Figure {
+                row: "W4".into(),
+                line: String::new(),
+                contender: Ours,
+                x: 0,
+                value,
+            });
+        }
+        assert_eq!(figures.merged().curve("W4", "", Ours), [(0, 2.0)]);
+    }
 
     #[test]
     fn curves_are_found_and_sorted() {

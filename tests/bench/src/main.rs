@@ -59,6 +59,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     if workloads.is_empty() {
         return Err("no such row".into());
     }
+    worker::raise_stack_limit()?;
     let (figures, failures) = measure(&workloads, arguments);
     print!("{}", report::table(&figures));
     if let Some(path) = &arguments.json {
@@ -75,33 +76,37 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// One process after the other, with progress on the terminal.
+///
+/// A round has every measurement once, so that a neighbour who is busy for a while spoils one of
+/// a measurement's rounds and not all of them.
 fn measure(workloads: &[&Workload], arguments: &Arguments) -> (Figures, usize) {
     let effort = arguments.effort;
-    let total: usize = workloads
-        .iter()
-        .map(|workload| workload.contenders.len() * workload.sizes(effort).len())
-        .sum();
-    let (mut figures, mut failures, mut done) = (Figures::default(), 0, 0);
-    for workload in workloads {
-        for &contender in workload.contenders {
-            for &x in workload.sizes(effort) {
-                done += 1;
-                eprint!("[{done}/{total}] {} {contender} {x}: ", workload.name());
-                match worker::measure(workload, contender, x, effort) {
-                    Ok(measured) => {
-                        for figure in measured {
-                            eprint!("{} {:.2} ", figure.line, figure.value);
-                            figures.push(figure);
-                        }
-                        eprintln!();
-                    }
-                    Err(failure) => {
-                        failures += 1;
-                        eprintln!("{failure}");
-                    }
+    let all = workloads.iter().flat_map(|&workload| {
+        let sizes = workload.sizes(effort).iter();
+        sizes.flat_map(move |&x| {
+            let contenders = workload.contenders.iter();
+            contenders.map(move |&contender| (workload, contender, x))
+        })
+    });
+    let all: Vec<_> = all.collect();
+    let total = all.len() * effort.rounds;
+    let rounds = core::iter::repeat_n(&all, effort.rounds).flatten();
+    let (mut figures, mut failures) = (Figures::default(), 0);
+    for (done, &(workload, contender, x)) in (1..).zip(rounds) {
+        eprint!("[{done}/{total}] {} {contender} {x}: ", workload.name());
+        match worker::measure(workload, contender, x, effort) {
+            Ok(measured) => {
+                for figure in measured {
+                    eprint!("{} {:.2} ", figure.line, figure.value);
+                    figures.push(figure);
                 }
+                eprintln!();
+            }
+            Err(failure) => {
+                failures += 1;
+                eprintln!("{failure}");
             }
         }
     }
-    (figures, failures)
+    (figures.merged(), failures)
 }

@@ -40,7 +40,8 @@ fn cells(line: &Line, figures: &Figures) -> Option<[String; 8]> {
     }
     let ratios = peers
         .iter()
-        .filter_map(|&(_, value)| Some(line.goal.ratio(ours?, value)));
+        .filter_map(|&(_, value)| Some(line.goal.ratio(ours?, value)))
+        .filter(|ratio| ratio.is_finite() && *ratio > 0.0);
     let ratio = ratios.reduce(f64::min);
     let met = ours.and_then(|ours| line.goal.is_met(figures, ours));
     let names = peers
@@ -63,9 +64,9 @@ fn goal(line: &Line, figures: &Figures) -> String {
     let sign = match line.goal {
         Goal::AtMost(_) => "<=",
         Goal::AtLeast(_) => ">=",
+        Goal::Nothing => return line.why.to_owned(),
     };
     match line.goal.limit(figures) {
-        Some(limit) if limit.is_infinite() => line.why.to_owned(),
         Some(limit) if line.why.is_empty() => format!("{sign} {}", number(limit)),
         Some(limit) => format!("{sign} {} ({})", number(limit), line.why),
         None => line.why.to_owned(),
@@ -107,7 +108,7 @@ fn json_line(line: &Line, figures: &Figures) -> Option<String> {
         line.unit,
         json_number(ours)
     );
-    if let Some(limit) = line.goal.limit(figures).filter(|limit| limit.is_finite()) {
+    if let Some(limit) = line.goal.limit(figures) {
         let met = line.goal.is_met(figures, ours) == Some(true);
         write!(text, ", \"goal\": {}, \"met\": {met}", json_number(limit)).ok()?;
     }

@@ -9,6 +9,8 @@ pub(crate) struct Effort {
     pub(crate) batch: u64,
     /// Batches whose median counts.
     pub(crate) batches: usize,
+    /// How often all measurements are repeated, one after the other; the least counts.
+    pub(crate) rounds: usize,
 }
 
 impl Effort {
@@ -16,12 +18,14 @@ impl Effort {
     pub(crate) const FULL: Self = Self {
         batch: 20_000_000,
         batches: 11,
+        rounds: 5,
     };
 
     /// Enough to see that everything runs.
     pub(crate) const QUICK: Self = Self {
         batch: 200_000,
         batches: 3,
+        rounds: 1,
     };
 }
 

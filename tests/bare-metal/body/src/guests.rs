@@ -19,6 +19,8 @@ macro_rules! guest {
 }
 
 /// Guests that check themselves in `main`, and say the same on every machine.
+///
+/// Of `tests/programs` only `files` is not among them: it needs files.
 pub(crate) const PROGRAMS: &[Guest] = &[
     guest!("borrowed_argument"),
     guest!("bulk_operations"),
@@ -35,10 +37,12 @@ pub(crate) const PROGRAMS: &[Guest] = &[
     guest!("multi_value"),
     guest!("nested_calls"),
     guest!("safepoints_without_references"),
+    guest!("start_and_growth"),
     guest!("tables"),
     guest!("tail_calls"),
     guest!("thousands_of_frames"),
     guest!("traps"),
+    guest!("waiting_operands"),
 ];
 
 /// A guest that runs out of stack; how deep that is depends on the machine.

@@ -13,11 +13,19 @@ const ENGINES: &[Contender] = &[Ours, Drc, Copying, Null];
 pub(super) const WORKLOADS: &[Workload] = &[
     Workload {
         row: "W3a",
-        part: "",
+        part: "dropped",
         contenders: ENGINES,
         sizes: &[16],
         quick_sizes: &[16],
-        run: scan,
+        run: |task| scan(task, "dropped", |load| format!("(drop {load})")),
+    },
+    Workload {
+        row: "W3a",
+        part: "kept",
+        contenders: ENGINES,
+        sizes: &[16],
+        quick_sizes: &[16],
+        run: |task| scan(task, "kept", keep),
     },
     Workload {
         row: "W3b",
@@ -25,7 +33,7 @@ pub(super) const WORKLOADS: &[Workload] = &[
         contenders: &[Ours, Drc, Copying, Floor],
         sizes: &[16, 256, 4096, 65_536, 1 << 20],
         quick_sizes: &[16, 4096],
-        run: scan,
+        run: |task| scan(task, "", keep),
     },
     Workload {
         row: "W4",
@@ -37,28 +45,43 @@ pub(super) const WORKLOADS: &[Workload] = &[
     },
     Workload {
         row: "W5",
-        part: "",
+        part: "operands",
         contenders: ENGINES,
         sizes: &[0],
         quick_sizes: &[0],
-        run: swap_globals,
+        run: |task| swap_globals(task, "operands", SWAP_OPERANDS),
+    },
+    Workload {
+        row: "W5",
+        part: "local",
+        contenders: ENGINES,
+        sizes: &[0],
+        quick_sizes: &[0],
+        run: |task| swap_globals(task, "local", SWAP_THROUGH_A_LOCAL),
     },
 ];
 
-/// `table.get; drop` over `x` references in turn.
-fn scan(task: &Task) -> Result<Lines, Failure> {
+/// Keeps a loaded reference in a local, so that whoever counts has to count it.
+fn keep(load: &str) -> String {
+    format!("(local.set $kept {load})")
+}
+
+/// `table.get` over `x` references in turn, and what `finish` makes of them.
+fn scan(task: &Task, line: &'static str, finish: fn(&str) -> String) -> Result<Lines, Failure> {
     if task.contender == Floor {
         return scan_floor(task);
     }
     let mask = task.x - 1;
-    let body = format!("(drop (table.get $table (i32.and (local.get $times) (i32.const {mask}))))");
-    let table = guest::table(task.x);
-    let text = guest::module(&format!("{table} {}", guest::timed_run("", "", &body)));
+    let body = finish(&format!(
+        "(table.get $table (i32.and (local.get $times) (i32.const {mask})))"
+    ));
+    let run = guest::timed_run("(local $kept externref)", "", &body);
+    let text = guest::module(&format!("{} {run}", guest::table(task.x)));
     let mut engine = task.instantiate(&text)?;
     engine.run("fill", task.size()?)?;
     engine.run("run", 0)?;
     let figure = engine.figure().ok_or("nothing was timed")?;
-    Ok(vec![("", figure)])
+    Ok(vec![(line, figure)])
 }
 
 /// One count up and one down for each of `x` boxes in turn.
@@ -93,16 +116,22 @@ fn set(task: &Task) -> Result<Lines, Failure> {
     Ok(vec![("", task.time(&text, 2.0)?)])
 }
 
+const SWAP_OPERANDS: &str = "(global.get $a)
+    (global.get $b)
+    (global.set $a)
+    (global.set $b)";
+
+const SWAP_THROUGH_A_LOCAL: &str = "(local.set $old (global.get $a))
+    (global.set $a (global.get $b))
+    (global.set $b (local.get $old))";
+
 /// Two globals swap their references.
-fn swap_globals(task: &Task) -> Result<Lines, Failure> {
+fn swap_globals(task: &Task, line: &'static str, body: &str) -> Result<Lines, Failure> {
     let globals = "(global $a (mut externref) (ref.null extern))
         (global $b (mut externref) (ref.null extern))";
     let setup = "(global.set $a (call $new (i64.const 1)))
         (global.set $b (call $new (i64.const 2)))";
-    let body = "(local.set $old (global.get $a))
-        (global.set $a (global.get $b))
-        (global.set $b (local.get $old))";
     let run = guest::timed_run("(local $old externref)", setup, body);
     let text = guest::module(&format!("{globals} {run}"));
-    Ok(vec![("", task.time(&text, 1.0)?)])
+    Ok(vec![(line, task.time(&text, 1.0)?)])
 }

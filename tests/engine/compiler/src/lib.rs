@@ -1,8 +1,8 @@
 //! The compiler of the `vmexternref` test engine: WebAssembly to machine code.
 //!
 //! A worked example of a Cranelift front end that keeps the books of deferred reference counting: references to
-//! host objects are declared to the stack maps, inserted into the activations table where they are loaded, and
-//! counted where they are stored.
+//! host objects are declared to the stack maps, entered into the activations table before anything can release
+//! them, and counted where they are stored.
 //!
 //! *You give* a Wasm binary: WebAssembly 2.0 without SIMD, and tail calls. *You get* a
 //! [`CompiledModule`](vmexternref_engine_runtime::CompiledModule), for this machine or for another one of
