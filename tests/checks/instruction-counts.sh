@@ -40,7 +40,7 @@ count() { # path
 paths=$({ "$binary" --path '' 1 2>&1 || true; } | sed -n 's/.*the paths are: //p')
 [ -n "$paths" ]
 
-machine="$(rustc --version), $(uname -m), $(ldd --version | head -n 1)"
+machine="$(rustc --version), $(uname -m), $(ldd --version | sed -n 1p)"
 if [ "${1-}" = --record ]; then
     {
         echo "# Instructions an operation: $machine"

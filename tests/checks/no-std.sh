@@ -19,7 +19,7 @@ debian_rustc_is_fit() {
 }
 
 check() { # target
-    if rustup target list --installed 2>/dev/null | grep -qx "$1"; then
+    if grep -qx "$1" <<<"$(rustup target list --installed 2>/dev/null)"; then
         cargo check --quiet --locked --target "$1" "${packages[@]}"
         return
     fi

@@ -26,7 +26,7 @@ const UNWIND_SECTION: &str = ".vmexternref.eh_frame";
 /// The section with everything else.
 const MODULE_SECTION: &str = ".vmexternref.module";
 /// The version of the description, at the start of its section.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A compiled module, read from an object file or about to be written to one.
 #[derive(Clone, Debug)]
