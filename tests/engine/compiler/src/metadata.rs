@@ -30,7 +30,7 @@ pub(crate) struct Metadata<'w> {
 /// Reads a module that was found valid.
 pub(crate) fn read(wasm: &[u8], target: Target, zeal: bool) -> Result<Metadata<'_>, CompileError> {
     let mut metadata = Metadata {
-        module: empty(target, zeal),
+        module: CompiledModule::new(target, zeal),
         bodies: Vec::new(),
         tables: Vec::new(),
         globals: Vec::new(),
@@ -42,29 +42,6 @@ pub(crate) fn read(wasm: &[u8], target: Target, zeal: bool) -> Result<Metadata<'
         metadata.payload(payload?)?;
     }
     Ok(metadata)
-}
-
-fn empty(target: Target, zeal: bool) -> CompiledModule {
-    CompiledModule {
-        target,
-        zeal,
-        text: Vec::new(),
-        eh_frame: Vec::new(),
-        functions: Vec::new(),
-        entry_trampolines: Vec::new(),
-        exit_trampolines: Vec::new(),
-        safepoints: Vec::new(),
-        types: Vec::new(),
-        imports: Vec::new(),
-        function_types: Vec::new(),
-        tables: Vec::new(),
-        memories: Vec::new(),
-        globals: Vec::new(),
-        exports: Vec::new(),
-        start: None,
-        elements: Vec::new(),
-        data: Vec::new(),
-    }
 }
 
 impl<'w> Metadata<'w> {

@@ -235,11 +235,11 @@ mod tests {
     use crate::memory::Memory;
     use crate::module::{
         CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem,
-        GlobalDefinition, Import, SegmentMode,
+        GlobalDefinition, Import, SegmentMode, Target,
     };
     use crate::store::Store;
     use crate::table::Table;
-    use crate::testing::{Alive, module, object, store};
+    use crate::testing::{Alive, object, store};
     use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, ValType};
     use crate::val::Val;
 
@@ -256,6 +256,10 @@ mod tests {
         minimum: 2,
         maximum: None,
     };
+
+    fn module() -> CompiledModule {
+        CompiledModule::new(Target::HOST, false)
+    }
 
     fn import(name: &str, ty: ExternType) -> Import {
         Import {

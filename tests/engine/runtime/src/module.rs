@@ -61,6 +61,33 @@ pub struct CompiledModule {
     pub data: Vec<DataSegment>,
 }
 
+impl CompiledModule {
+    /// A module with nothing in it yet.
+    #[must_use]
+    pub const fn new(target: Target, zeal: bool) -> Self {
+        Self {
+            target,
+            zeal,
+            text: Vec::new(),
+            eh_frame: Vec::new(),
+            functions: Vec::new(),
+            entry_trampolines: Vec::new(),
+            exit_trampolines: Vec::new(),
+            safepoints: Vec::new(),
+            types: Vec::new(),
+            imports: Vec::new(),
+            function_types: Vec::new(),
+            tables: Vec::new(),
+            memories: Vec::new(),
+            globals: Vec::new(),
+            exports: Vec::new(),
+            start: None,
+            elements: Vec::new(),
+            data: Vec::new(),
+        }
+    }
+}
+
 /// The kind of machine that code was compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {

@@ -3,13 +3,11 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::cell::Cell;
 
 use vmexternref_core::{StackMapRegistry, VMExternRef};
 
 use crate::code::{CodePlacer, PlaceError, PlacedCode};
-use crate::module::{CompiledModule, Target};
 use crate::store::{Limits, Store};
 use crate::val::Val;
 
@@ -31,30 +29,6 @@ pub(crate) fn store() -> Store {
         ..Limits::default()
     };
     Store::new(Arc::new(StackMapRegistry::new()), limits, Rc::new(NoCode))
-}
-
-/// A module with nothing in it.
-pub(crate) fn module() -> CompiledModule {
-    CompiledModule {
-        target: Target::HOST,
-        zeal: false,
-        text: Vec::new(),
-        eh_frame: Vec::new(),
-        functions: Vec::new(),
-        entry_trampolines: Vec::new(),
-        exit_trampolines: Vec::new(),
-        safepoints: Vec::new(),
-        types: Vec::new(),
-        imports: Vec::new(),
-        function_types: Vec::new(),
-        tables: Vec::new(),
-        memories: Vec::new(),
-        globals: Vec::new(),
-        exports: Vec::new(),
-        start: None,
-        elements: Vec::new(),
-        data: Vec::new(),
-    }
 }
 
 /// How many objects of a test are alive.
