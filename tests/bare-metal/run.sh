@@ -190,7 +190,7 @@ measured() {
 # One line of the table in the README: name, code, heap.
 measurements() {
     local name=$1 kernel=$2 said=$3 text
-    text=$((16#$(readelf -SW "$kernel" | awk '{ for (i = 1; i < NF; i++) if ($i == ".text") { print $(i + 4); exit } }')))
+    text=$((16#$(readelf -SW "$kernel" | awk '{ for (i = 1; i < NF; i++) if ($i == ".text") { print $(i + 4); break } }')))
     printf '%-24s %4d KiB of code, %4d KiB of guests, %5d KiB of heap at most\n' "$name" \
         $(((text + 1023) / 1024)) $(($(measured guests "$said") / 1024)) $((($(measured heap "$said") + 1023) / 1024))
 }
