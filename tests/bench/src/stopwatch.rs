@@ -16,9 +16,9 @@ pub(crate) struct Effort {
 impl Effort {
     /// What the published figures are made with.
     pub(crate) const FULL: Self = Self {
-        batch: 20_000_000,
+        batch: 10_000_000,
         batches: 11,
-        rounds: 5,
+        rounds: 8,
     };
 
     /// Enough to see that everything runs.
