@@ -198,7 +198,8 @@ impl VMExternRef {
 
     /// The value, if it is a `T`.
     ///
-    /// It answers as `dyn Any` does, mostly without a call.
+    /// It answers as `dyn Any` does, and in optimised code as a rule without a
+    /// call: it knows a `T` by its vtable, and asks only where that differs.
     #[inline]
     #[must_use]
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
@@ -206,11 +207,11 @@ impl VMExternRef {
         let as_t = value.cast::<T>();
         #[expect(
             ambiguous_wide_pointer_comparisons,
-            reason = "a type may have several vtables, and those that differ ask for its identity"
+            reason = "a type may have several vtables, and those that differ are asked"
         )]
         let same_vtable = value == as_t as *const dyn Any;
         if same_vtable {
-            // SAFETY: `type_id` is called through the vtable, so those who share a `T`'s are `T`s; `self` keeps the value alive.
+            // SAFETY: `Any` answers by its vtable alone, so one that has a `T`'s is a `T`; `self` keeps it alive.
             return Some(unsafe { &*as_t });
         }
         (**self).downcast_ref()

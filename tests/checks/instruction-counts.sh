@@ -40,6 +40,7 @@ count() { # path
 paths=$({ "$binary" --path '' 1 2>&1 || true; } | sed -n 's/.*the paths are: //p')
 [ -n "$paths" ]
 
+# Read to its end: `head` would break the pipe, and `pipefail` the run.
 machine="$(rustc --version), $(uname -m), $(ldd --version | sed -n 1p)"
 if [ "${1-}" = --record ]; then
     {
