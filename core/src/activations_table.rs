@@ -1,14 +1,14 @@
 //! The over-approximation: what activations may hold.
 
+use crate::canary::{CanaryChain, Link, StackCanary};
 use crate::extern_ref::{OutOfMemory, VMExternRef};
 use crate::garbage::Garbage;
-use crate::gc::gc;
-use crate::registry::StackMapRegistry;
-use crate::walker::StackWalker;
+use crate::layout::Offsets;
 use alloc::alloc::{alloc_zeroed, dealloc, handle_alloc_error};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::fmt;
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
 type Slot = Option<VMExternRef>;
@@ -25,12 +25,11 @@ type Slot = Option<VMExternRef>;
 ///    base                 next                 end
 /// ```
 ///
-/// Every slot at or after `next` is `None`. One reference may stand in several
-/// slots; the next collection keeps one of them. See
-/// [`Offsets`](crate::Offsets) for what compiled code may touch.
+/// Every slot at or after `next` is `None`. One reference may stand in several slots; the next
+/// collection keeps one of them. See [`Offsets`] for what compiled code may touch.
 ///
-/// A table allocates nothing before its first insertion, so it can stand in a
-/// context block that is built at compile time.
+/// A table allocates nothing before its first insertion, so it can stand in a context block that
+/// is built at compile time.
 ///
 /// ```
 /// use vmexternref_core::{VMExternRef, VMExternRefActivationsTable};
@@ -43,19 +42,31 @@ type Slot = Option<VMExternRef>;
 #[repr(C)]
 pub struct VMExternRefActivationsTable {
     /// The first free slot; compiled code stores here and moves on.
-    pub(crate) next: Cell<*mut Slot>,
+    next: Cell<*mut Slot>,
     /// Behind the last slot; where `next` equals it, compiled code calls the host.
-    pub(crate) end: Cell<*mut Slot>,
+    end: Cell<*mut Slot>,
     base: Cell<*mut Slot>,
     initial: usize,
     maximum: usize,
-    canary: Cell<Option<usize>>,
+    canaries: CanaryChain,
     collecting: Cell<bool>,
     verifying: Cell<bool>,
+    foreign_roots: Cell<bool>,
+    warned: Cell<bool>,
 }
+
+const _: () = {
+    let host = Offsets::HOST;
+    assert!(host.table_next() as usize == offset_of!(VMExternRefActivationsTable, next));
+    assert!(host.table_end() as usize == offset_of!(VMExternRefActivationsTable, end));
+    assert!(host.table_slot() as usize == size_of::<Slot>());
+};
 
 /// Slots of a table whose host chose nothing: one page of 64-bit words.
 const INITIAL_SLOTS: usize = 512;
+
+/// Words read for which a collection leaves one slot free.
+const WORDS_PER_SLOT: usize = 4;
 
 impl VMExternRefActivationsTable {
     /// An empty table that begins with 512 slots and grows without bound.
@@ -66,9 +77,8 @@ impl VMExternRefActivationsTable {
 
     /// An empty table that begins with `initial` slots, and has at most `maximum`.
     ///
-    /// It has at least one slot in any case, and `initial` gives way to
-    /// `maximum`. With the largest table full of references that are in use,
-    /// insertions fail.
+    /// It has at least one slot in any case, and never begins with more than `maximum`. Insertions
+    /// fail when the table has `maximum` slots, all of them with references that are in use.
     #[must_use]
     pub const fn with_capacity(initial: usize, maximum: usize) -> Self {
         let maximum = if maximum == 0 { 1 } else { maximum };
@@ -80,9 +90,11 @@ impl VMExternRefActivationsTable {
             base: Cell::new(nowhere),
             initial: if initial < maximum { initial } else { maximum },
             maximum,
-            canary: Cell::new(None),
+            canaries: CanaryChain::new(),
             collecting: Cell::new(false),
             verifying: Cell::new(cfg!(debug_assertions)),
+            foreign_roots: Cell::new(false),
+            warned: Cell::new(false),
         }
     }
 
@@ -104,20 +116,40 @@ impl VMExternRefActivationsTable {
         slots_between(self.base.get(), self.end.get())
     }
 
-    fn free_slots(&self) -> usize {
+    pub(crate) fn free_slots(&self) -> usize {
         slots_between(self.next.get(), self.end.get())
     }
 
     /// Whether collections check each root against the table before use.
     ///
-    /// It is on where debug assertions are. It costs a hash set for each
-    /// collection, and makes a wrong stack map a report instead of a crash.
+    /// It is on where debug assertions are. It costs a hash set for each collection, and makes a
+    /// wrong stack map a report instead of a crash. A collection that verifies also walks on after
+    /// the last stack canary, and reports Wasm frames that it finds there.
     pub fn set_verification(&self, on: bool) {
         self.verifying.set(on);
     }
 
     pub(crate) fn verifies(&self) -> bool {
         self.verifying.get()
+    }
+
+    /// Whether walks may show references of other tables.
+    ///
+    /// Several contexts that call each other on one stack need this under a walker that shows the
+    /// whole stack: the frames of one hold references that are in the table of another. Such roots
+    /// are passed over, and counted in the report. Without it a root that is in no entry of the
+    /// table is a broken contract, and the collection keeps everything.
+    pub fn allow_foreign_roots(&self, allowed: bool) {
+        self.foreign_roots.set(allowed);
+    }
+
+    pub(crate) fn allows_foreign_roots(&self) -> bool {
+        self.foreign_roots.get()
+    }
+
+    /// Whether this is the first time that nothing proved a walk.
+    pub(crate) fn warns_of_no_proof(&self) -> bool {
+        !self.warned.replace(true)
     }
 
     /// Inserts `reference` if a slot is free.
@@ -127,6 +159,7 @@ impl VMExternRefActivationsTable {
     /// The reference, if the chunk is full.
     #[inline]
     pub fn try_insert(&self, reference: VMExternRef) -> Result<(), VMExternRef> {
+        reference.check("inserted");
         let next = self.next.get();
         if next == self.end.get() {
             return Err(reference);
@@ -141,8 +174,8 @@ impl VMExternRefActivationsTable {
 
     /// Inserts `reference`, growing the table where it is full.
     ///
-    /// Without memory, or beyond the table's maximum, it ends as a failed
-    /// allocation does; see [`try_insert_without_gc`](Self::try_insert_without_gc).
+    /// Calls [`handle_alloc_error`] when out of memory, or beyond the table's maximum; see
+    /// [`try_insert_without_gc`](Self::try_insert_without_gc).
     #[inline]
     pub fn insert_without_gc(&self, reference: VMExternRef) {
         if self.try_insert_without_gc(reference).is_err() {
@@ -166,121 +199,72 @@ impl VMExternRefActivationsTable {
         }
     }
 
-    /// Inserts `reference`, collecting where the table is full.
+    /// Gives up every entry without a walk.
     ///
-    /// Without memory it ends as a failed allocation does; see
-    /// [`try_insert_with_gc`](Self::try_insert_with_gc).
+    /// A host that knows that no Wasm is on any stack says so by this, and needs neither a walker
+    /// nor a canary. The result frees what nobody holds any more; dropping it runs destructors.
+    /// During a walk of this table it gives up nothing.
     ///
-    /// # Safety
+    /// ```
+    /// use vmexternref_core::{VMExternRef, VMExternRefActivationsTable};
     ///
-    /// As for [`gc`].
-    #[inline]
-    pub unsafe fn insert_with_gc<W: StackWalker + ?Sized>(
-        &self,
-        reference: VMExternRef,
-        registry: &StackMapRegistry,
-        walker: &W,
-    ) {
-        // SAFETY: the caller keeps the contract of `gc`.
-        if unsafe { self.try_insert_with_gc(reference, registry, walker) }.is_err() {
-            self.fail();
-        }
-    }
-
-    /// Inserts `reference`, collecting where the table is full.
-    ///
-    /// # Errors
-    ///
-    /// The reference, if no slot came free and there is no memory for more.
+    /// let table = VMExternRefActivationsTable::new();
+    /// table.insert_without_gc(VMExternRef::new("used by Wasm that has returned"));
+    /// // SAFETY: there is no Wasm.
+    /// assert_eq!(unsafe { table.clear() }.len(), 1);
+    /// assert!(table.is_empty());
+    /// ```
     ///
     /// # Safety
     ///
-    /// As for [`gc`].
-    #[inline]
-    pub unsafe fn try_insert_with_gc<W: StackWalker + ?Sized>(
-        &self,
-        reference: VMExternRef,
-        registry: &StackMapRegistry,
-        walker: &W,
-    ) -> Result<(), VMExternRef> {
-        let Err(reference) = self.try_insert(reference) else {
-            return Ok(());
-        };
-        // SAFETY: the caller keeps the contract of `gc`.
-        match unsafe { self.reserve(1, registry, walker) } {
-            Ok(()) => self.try_insert(reference),
-            Err(OutOfMemory(())) => Err(reference),
+    /// No frame of Wasm, running or suspended, holds a reference for which an entry of this table
+    /// stands.
+    pub unsafe fn clear(&self) -> Garbage {
+        if self.collecting.get() {
+            return Garbage::new();
         }
+        self.take_entries()
     }
 
-    /// Sees to it that the next `n` insertions neither collect nor fail.
+    /// Runs `f`, which enters Wasm, under a stack canary of its own.
     ///
-    /// A host that passes several references to Wasm reserves for all of them
-    /// first: otherwise inserting the second could collect, and free the
-    /// first, which no frame holds yet.
-    ///
-    /// # Errors
-    ///
-    /// No memory, or more than the table's maximum.
-    ///
-    /// # Safety
-    ///
-    /// As for [`gc`].
-    #[inline]
-    pub unsafe fn reserve<W: StackWalker + ?Sized>(
-        &self,
-        n: usize,
-        registry: &StackMapRegistry,
-        walker: &W,
-    ) -> Result<(), OutOfMemory> {
-        if n <= self.free_slots() {
-            return Ok(());
-        }
-        if !self.is_empty() {
-            // SAFETY: the caller keeps the contract of `gc`.
-            unsafe { gc(registry, self, walker) };
-        }
-        self.grow_for(n)
-    }
-
-    /// Keeps `canary`'s address as a frame that walks must reach.
-    ///
-    /// A host sets it in the frame that enters Wasm. When a walker cannot
-    /// prove that it saw everything, the collection sweeps only if the walk
-    /// passed the canary. The outermost canary wins; nested calls keep it.
-    ///
-    /// The canary must be a local of the frame that enters Wasm, and outlive
-    /// that call. [`with_stack_canary`](Self::with_stack_canary) takes care of
-    /// both.
-    #[must_use = "the canary is taken away when the guard goes"]
-    pub fn set_stack_canary<'a>(&'a self, canary: &'a usize) -> CanaryGuard<'a> {
-        let outermost = self.canary.get().is_none();
-        if outermost {
-            self.canary.set(Some(ptr::from_ref(canary).addr()));
-        }
-        CanaryGuard {
-            table: outermost.then_some(self),
-        }
-    }
-
-    /// Runs `f`, which enters Wasm, under a canary of its own.
+    /// A collection whose walker cannot prove that it saw every Wasm frame frees nothing, unless
+    /// the walk passed every canary. Each call into Wasm has one.
     #[inline(never)]
     pub fn with_stack_canary<R>(&self, f: impl FnOnce() -> R) -> R {
-        let canary = 0;
-        let _guard = self.set_stack_canary(core::hint::black_box(&canary));
+        let canary = StackCanary::new();
+        // SAFETY: the guard is dropped before the canary, however `f` ends.
+        let _guard = unsafe { self.set_stack_canary(core::hint::black_box(&canary)) };
         f()
     }
 
-    pub(crate) fn stack_canary(&self) -> Option<usize> {
-        self.canary.get()
+    /// Keeps `canary` in the chain of canaries until the guard is dropped.
+    ///
+    /// For hosts that cannot call Wasm from a closure; see
+    /// [`with_stack_canary`](Self::with_stack_canary) for what a canary does.
+    ///
+    /// # Safety
+    ///
+    /// `canary` is a local variable of the frame that enters Wasm, is in no chain already, and the
+    /// guard is dropped before it goes: not forgotten.
+    #[must_use = "the canary is taken away when the guard goes"]
+    pub unsafe fn set_stack_canary<'a>(&'a self, canary: &'a StackCanary) -> CanaryGuard<'a> {
+        CanaryGuard {
+            // SAFETY: the caller guarantees that the guard is dropped first.
+            _link: unsafe { self.canaries.link(canary) },
+        }
     }
 
-    /// Claims the table for one collection; `None` if one is running already.
-    pub(crate) fn begin_collection(&self) -> Option<CollectionGuard<'_>> {
-        (!self.collecting.replace(true)).then(|| CollectionGuard(self))
+    pub(crate) fn canaries(&self) -> &CanaryChain {
+        &self.canaries
     }
 
-    /// Visits the entries; `visit` touches no table and runs no destructor.
+    /// Claims the table for one walk; `None` if one is under way already.
+    pub(crate) fn claim(&self) -> Option<Claim<'_>> {
+        (!self.collecting.replace(true)).then(|| Claim(self))
+    }
+
+    /// Visits the entries; `visit` changes no table and runs no foreign code.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&VMExternRef)) {
         let mut slot = self.base.get();
         while slot != self.next.get() {
@@ -295,18 +279,22 @@ impl VMExternRefActivationsTable {
 
     /// Keeps the first entry of each marked reference, takes its mark off, and gives up the others.
     ///
-    /// It runs no destructor.
-    pub(crate) fn sweep(&self) -> Garbage {
+    /// `accept` judges the number of marks that were taken off. Where it refuses, the table keeps
+    /// every entry, and only the marks are gone. No foreign code runs.
+    pub(crate) fn sweep(&self, accept: impl FnOnce(usize) -> bool) -> Result<Garbage, usize> {
         let mut garbage = Garbage::new();
-        let (mut from, mut kept, end) = (self.base.get(), self.base.get(), self.next.get());
-        // Whatever happened below, no entry would be dropped twice.
-        self.next.set(kept);
+        let (base, end) = (self.base.get(), self.next.get());
+        let (mut from, mut kept) = (base, base);
+        // Even if a step below panics, no entry is dropped twice.
+        self.next.set(base);
         while from != end {
-            // SAFETY: slots up to the old `next` are initialised, each is read once, and `kept` never overtakes `from`.
+            // SAFETY: slots up to the old `next` are initialised, and each is judged once: what stands from `kept` to
+            // `from` was given up, and its words stay only to be taken back below.
             unsafe {
                 match from.read() {
                     Some(reference) if reference.data().ref_count().unmark() => {
-                        kept.write(Some(reference));
+                        kept.swap(from);
+                        core::mem::forget(reference);
                         kept = kept.add(1);
                     }
                     Some(reference) => garbage.give_up(reference),
@@ -315,21 +303,55 @@ impl VMExternRefActivationsTable {
                 from = from.add(1);
             }
         }
-        // SAFETY: all slots from `kept` on have been read, and a slot of zeros is `None`.
-        unsafe { kept.write_bytes(0, slots_between(kept, end)) };
-        self.next.set(kept);
+        let marks = slots_between(base, kept);
+        if accept(marks) {
+            // SAFETY: the slots from `kept` on own nothing any more, and a slot of zeros is `None`.
+            unsafe { kept.write_bytes(0, slots_between(kept, end)) };
+            self.next.set(kept);
+            return Ok(garbage);
+        }
+        garbage.revive();
+        self.next.set(end);
+        while kept != end {
+            // SAFETY: the slot is below `end`, and every box that it was given up of is allocated: dead ones were
+            // revived just now.
+            unsafe {
+                if let Some(reference) = &*kept {
+                    reference.data().ref_count().restore();
+                }
+                kept = kept.add(1);
+            }
+        }
+        Err(marks)
+    }
+
+    /// Gives up every entry. No foreign code runs.
+    fn take_entries(&self) -> Garbage {
+        let mut garbage = Garbage::new();
+        let (base, end) = (self.base.get(), self.next.get());
+        self.next.set(base);
+        let mut slot = base;
+        while slot != end {
+            // SAFETY: slots up to the old `next` are initialised, and each is taken once; a slot of zeros is `None`.
+            unsafe {
+                if let Some(reference) = slot.replace(None) {
+                    garbage.give_up(reference);
+                }
+                slot = slot.add(1);
+            }
+        }
         garbage
     }
 
-    /// Fits the capacity to what a collection found, without fail.
+    /// Resizes the chunk after a collection. Keeps the old one when out of memory.
     ///
-    /// The collection cost time in proportion to the entries and to the frames
-    /// walked. Free slots in the same proportion keep the cost per insertion
-    /// flat, however much survives and however deep the stack is. A table
-    /// that has become four times too large gives memory back.
-    pub(crate) fn fit(&self, frames: usize) {
+    /// The collection cost time in proportion to the entries, to the frames walked and to the
+    /// words read. Free slots in the same proportion keep the cost per insertion flat. A table that
+    /// has become four times too large gives memory back.
+    pub(crate) fn fit(&self, frames: usize, words: usize) {
         let survivors = self.len();
-        let free = self.initial.max(survivors).max(frames);
+        let cost = frames.max(words / WORDS_PER_SLOT);
+        let free = self.initial.max(survivors).max(cost);
         let wanted = survivors.saturating_add(free).min(self.maximum);
         let wanted = wanted.max(survivors);
         let capacity = self.capacity();
@@ -339,35 +361,42 @@ impl VMExternRefActivationsTable {
         }
     }
 
+    /// Makes room for `n` more entries, without collecting.
     #[cold]
-    fn grow_for(&self, n: usize) -> Result<(), OutOfMemory> {
-        if n <= self.free_slots() {
-            return Ok(());
+    pub(crate) fn grow_for(&self, n: usize) -> Result<(), OutOfMemory> {
+        // Once is enough, unless the allocator inserts into this table.
+        while self.free_slots() < n {
+            let needed = self.len().checked_add(n).ok_or(OutOfMemory(()))?;
+            if needed > self.maximum {
+                return Err(OutOfMemory(()));
+            }
+            let comfortable = needed
+                .max(self.initial)
+                .max(self.capacity().saturating_mul(2))
+                .min(self.maximum);
+            self.replace_chunk(comfortable)
+                .or_else(|_| self.replace_chunk(needed))?;
         }
-        let needed = self.len().checked_add(n).ok_or(OutOfMemory(()))?;
-        if needed > self.maximum {
-            return Err(OutOfMemory(()));
-        }
-        let comfortable = needed
-            .max(self.initial)
-            .max(self.capacity().saturating_mul(2))
-            .min(self.maximum);
-        self.replace_chunk(comfortable)
-            .or_else(|_| self.replace_chunk(needed))
+        Ok(())
     }
 
-    /// Moves the entries into a chunk of `capacity` slots.
+    /// Moves the entries into a chunk of `capacity` slots, or of more if there are more by then.
+    ///
+    /// An allocator may collect, and so change this table: nothing of it is read before the chunk
+    /// is there, and everything is written before the old chunk goes.
     fn replace_chunk(&self, capacity: usize) -> Result<(), OutOfMemory> {
         let layout = Layout::array::<Slot>(capacity).map_err(|_| OutOfMemory(()))?;
-        let (len, old, old_capacity) = (self.len(), self.base.get(), self.capacity());
-        debug_assert!(
-            len <= capacity && capacity != 0,
-            "a chunk holds what it replaces"
-        );
+        debug_assert!(capacity != 0, "a chunk has slots");
         // SAFETY: a capacity is never zero, so the layout is not empty.
         let chunk: *mut Slot = unsafe { alloc_zeroed(layout) }.cast();
         if chunk.is_null() {
             return Err(OutOfMemory(()));
+        }
+        let (len, old, old_capacity) = (self.len(), self.base.get(), self.capacity());
+        if capacity < len {
+            // SAFETY: the chunk was allocated just now, with this capacity.
+            unsafe { free_chunk(chunk, capacity) };
+            return self.replace_chunk(len);
         }
         chunk.expose_provenance();
         // SAFETY: both chunks have room for `len` slots, and zeroed slots are `None`.
@@ -382,8 +411,9 @@ impl VMExternRefActivationsTable {
         Ok(())
     }
 
+    /// Ends like an allocation that failed.
     #[cold]
-    fn fail(&self) -> ! {
+    pub(crate) fn fail(&self) -> ! {
         let layout = Layout::array::<Slot>(self.len().saturating_add(1));
         handle_alloc_error(layout.unwrap_or(Layout::new::<Slot>()))
     }
@@ -415,8 +445,8 @@ impl Default for VMExternRefActivationsTable {
 
 impl Drop for VMExternRefActivationsTable {
     fn drop(&mut self) {
-        let garbage = self.sweep();
-        // SAFETY: `sweep` has taken every entry out, for none is marked, and nobody uses the table any more.
+        let garbage = self.take_entries();
+        // SAFETY: every entry was taken out, and nobody uses the table any more.
         unsafe { free_chunk(self.base.get(), self.capacity()) };
         drop(garbage);
     }
@@ -427,30 +457,22 @@ impl fmt::Debug for VMExternRefActivationsTable {
         f.debug_struct("VMExternRefActivationsTable")
             .field("len", &self.len())
             .field("capacity", &self.capacity())
-            .field("canary", &self.canary.get())
+            .field("has_canary", &!self.canaries.is_empty())
             .finish_non_exhaustive()
     }
 }
 
-/// Takes the stack canary away again when it goes.
+/// Takes a stack canary away when it goes.
 #[derive(Debug)]
 pub struct CanaryGuard<'a> {
-    table: Option<&'a VMExternRefActivationsTable>,
+    _link: Link<'a>,
 }
 
-impl Drop for CanaryGuard<'_> {
-    fn drop(&mut self) {
-        if let Some(table) = self.table {
-            table.canary.set(None);
-        }
-    }
-}
-
-/// Ends a collection when it goes, also if a destructor panics.
+/// Ends a walk when it goes.
 #[derive(Debug)]
-pub(crate) struct CollectionGuard<'a>(&'a VMExternRefActivationsTable);
+pub(crate) struct Claim<'a>(&'a VMExternRefActivationsTable);
 
-impl Drop for CollectionGuard<'_> {
+impl Drop for Claim<'_> {
     fn drop(&mut self) {
         self.0.collecting.set(false);
     }
@@ -508,7 +530,7 @@ mod tests {
             let even = entry.downcast_ref::<u32>().unwrap() % 2 == 0;
             assert!(!even || entry.data().ref_count().mark());
         });
-        assert_eq!(table.sweep().len(), 2);
+        assert_eq!(table.sweep(|marks| marks == 3).unwrap().len(), 2);
         assert_eq!(numbers(&table), [0, 2, 4]);
         let mut slot = table.next.get();
         while slot != table.end.get() {
@@ -542,33 +564,98 @@ mod tests {
     #[test]
     fn capacity_follows_survivors_and_frames() {
         let table = table_of(4, usize::MAX, 40);
-        table.fit(0);
+        table.fit(0, 0);
         assert_eq!(table.capacity(), 80);
-        table.fit(1000);
+        table.fit(1000, 0);
         assert_eq!(table.capacity(), 1040);
-        table.fit(0);
+        table.fit(0, 0);
         assert_eq!(table.capacity(), 80, "a quarter is enough");
-        drop(table.sweep());
-        table.fit(0);
+        table.fit(10, 4000);
+        assert_eq!(table.capacity(), 1040, "one slot for four words");
+        drop(table.sweep(|_| true));
+        table.fit(0, 0);
         assert_eq!(table.capacity(), 4);
-        table.fit(0);
+        table.fit(0, 0);
         assert_eq!(table.capacity(), 4, "a table that fits stays");
     }
 
+    /// A chunk that shrank by half would grow again with the next entries, and again shrink.
     #[test]
-    fn the_outermost_canary_wins() {
-        let table = VMExternRefActivationsTable::new();
-        let (outer, inner) = (0, 0);
-        let guard = table.set_stack_canary(&outer);
-        {
-            let _nested = table.set_stack_canary(&inner);
-            assert_eq!(table.stack_canary(), Some(ptr::from_ref(&outer).addr()));
+    fn a_table_less_than_four_times_too_large_keeps_its_chunk() {
+        let table = table_of(4, usize::MAX, 40);
+        table.fit(200, 0);
+        assert_eq!(table.capacity(), 240);
+        let chunk = table.base.get();
+        table.fit(30, 0);
+        assert_eq!((table.capacity(), table.base.get()), (240, chunk));
+    }
+
+    /// The table grows by what is comfortable, and by what is needed where that is too much.
+    #[test]
+    fn growing_is_bounded_by_the_maximum() {
+        let table = table_of(8, 20, 16);
+        assert_eq!(table.capacity(), 16);
+        table.insert_without_gc(VMExternRef::new(16_u32));
+        assert_eq!(table.capacity(), 20);
+    }
+
+    #[test]
+    fn a_refused_sweep_gives_back_every_entry() {
+        let table = table_of(8, 8, 6);
+        let shared = VMExternRef::new(7_u32);
+        for _ in 0..2 {
+            table.insert_without_gc(shared.clone());
         }
-        assert_eq!(table.stack_canary(), Some(ptr::from_ref(&outer).addr()));
-        drop(guard);
-        assert_eq!(table.stack_canary(), None);
-        table.with_stack_canary(|| assert!(table.stack_canary().is_some()));
-        assert_eq!(table.stack_canary(), None);
+        let mut mark = [false, true, false, false, true, false, false, false].into_iter();
+        table.for_each(|entry| {
+            assert!(!mark.next().unwrap() || entry.data().ref_count().mark());
+        });
+        assert_eq!(table.sweep(|marks| marks == 3).unwrap_err(), 2);
+        let mut kept = numbers(&table);
+        kept.sort_unstable();
+        assert_eq!(kept, [0, 1, 2, 3, 4, 5, 7, 7]);
+        assert_eq!(shared.strong_count(), 3);
+        table.for_each(|entry| {
+            let count = if VMExternRef::eq(entry, &shared) {
+                3
+            } else {
+                1
+            };
+            assert_eq!(entry.strong_count(), count);
+            assert!(!entry.data().ref_count().unmark(), "the marks are gone");
+        });
+        assert_eq!(table.sweep(|marks| marks == 0).unwrap().len(), 6);
+        assert_eq!(shared.strong_count(), 1);
+    }
+
+    #[test]
+    fn clearing_gives_up_every_entry() {
+        let table = table_of(4, usize::MAX, 5);
+        let held = VMExternRef::new(5_u32);
+        table.insert_without_gc(held.clone());
+        // SAFETY: there is no Wasm.
+        let garbage = unsafe { table.clear() };
+        assert_eq!((garbage.len(), table.len(), held.strong_count()), (5, 0, 1));
+        table.insert_without_gc(held);
+        let claim = table.claim();
+        // SAFETY: there is no Wasm.
+        assert_eq!(unsafe { table.clear() }.len(), 0, "a walk is under way");
+        drop(claim);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn canaries_last_as_long_as_the_call() {
+        let table = VMExternRefActivationsTable::new();
+        let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            table.with_stack_canary(|| {
+                table.with_stack_canary(|| assert!(!table.canaries.is_empty()));
+                assert!(!table.canaries.is_empty(), "the outer call still runs");
+                panic!("a host function panics");
+            })
+        }));
+        assert!(unwound.is_err());
+        assert!(table.canaries.is_empty() && table.canaries.was_used());
     }
 
     #[test]

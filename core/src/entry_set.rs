@@ -1,7 +1,6 @@
-//! The entries of a table as a set: what a collection that verifies asks.
+//! The entries of a table as a set: which words a collection that verifies may touch.
 
 use crate::activations_table::VMExternRefActivationsTable;
-use crate::registry::mix;
 use hashbrown::HashTable;
 
 /// The addresses of a table's entries.
@@ -14,30 +13,54 @@ pub(crate) struct EntrySet<'t> {
 impl<'t> EntrySet<'t> {
     pub(crate) fn new(table: &'t VMExternRefActivationsTable) -> Self {
         let mut set = HashTable::new();
-        let hash = |&word: &usize| mix(word as u64);
-        if set.try_reserve(table.len(), hash).is_err() {
-            return Self { table, set: None };
+        // The allocator may insert into the table, so that there are more entries than before.
+        while set.capacity() < table.len() {
+            if set.try_reserve(table.len(), hash).is_err() {
+                return Self { table, set: None };
+            }
         }
-        table.for_each(|entry| {
-            let word = entry.as_raw().addr();
-            let _ = set
-                .entry(hash(&word), |&other| other == word, hash)
-                .or_insert(word);
-        });
+        table.for_each(|entry| add(&mut set, entry.as_raw().addr()));
         Self {
             table,
             set: Some(set),
         }
     }
 
+    /// Takes in an entry that the table has by now.
+    pub(crate) fn insert(&mut self, word: usize) {
+        if let Some(set) = &mut self.set {
+            match set.try_reserve(1, hash) {
+                Ok(()) => add(set, word),
+                Err(_) => self.set = None,
+            }
+        }
+    }
+
     pub(crate) fn contains(&self, word: usize) -> bool {
         if let Some(set) = &self.set {
-            return set.find(mix(word as u64), |&other| other == word).is_some();
+            return set.find(hash(&word), |&other| other == word).is_some();
         }
         let mut found = false;
         self.table
             .for_each(|entry| found |= entry.as_raw().addr() == word);
         found
+    }
+}
+
+/// Adds a word, for which there is room, unless it is there already.
+fn add(set: &mut HashTable<usize>, word: usize) {
+    let _ = set
+        .entry(hash(&word), |&other| other == word, hash)
+        .or_insert(word);
+}
+
+/// Spreads the bits of an address over the whole result, which a hash table wants in its top bits too.
+fn hash(&word: &usize) -> u64 {
+    let product = u128::from(word as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+    let (low, high) = (product & u128::from(u64::MAX), product >> 64);
+    #[expect(clippy::cast_possible_truncation, reason = "both halves have 64 bits")]
+    {
+        (low ^ high) as u64
     }
 }
 

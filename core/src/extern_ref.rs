@@ -1,23 +1,25 @@
 //! The box: one heap allocation, counted, one word to hold.
 //!
 //! ```text
-//! ,---------------------------------------------------.
-//! |                                                   |
-//! V                                                   |
-//! +----------------+---------+------------+-----------+--+
-//! | value: T       | padding | ref_count  | value_ptr    |
-//! +----------------+---------+------------+--------------+
-//!                            ^  VMExternData
-//! VMExternRef ---------------'
+//! +----------------+---------+------------+---------+
+//! | value: T       | padding | ref_count  | kind    |
+//! +----------------+---------+------------+---------+
+//!                            ^  VMExternData   |
+//! VMExternRef ---------------'                 V  what all boxes of `T` share
+//!                                           +-------------------------------------+
+//!                                           | type id, layout, as_any, destroy, … |
+//!                                           +-------------------------------------+
 //! ```
 //!
-//! The value stands before the footer, so that its alignment costs only its
-//! own padding, and compiled code finds the count at offset 0 whatever `T` is.
+//! The value stands before the footer. Its alignment costs only its own padding, and compiled code
+//! finds the count at offset 0 whatever `T` is.
 
-use crate::ref_count::RefCount;
+use crate::layout::{Offsets, WORD};
+use crate::quarantine::{self, Retired};
+use crate::ref_count::{RefCount, abort_with};
 use alloc::alloc::{alloc, dealloc, handle_alloc_error};
 use core::alloc::Layout;
-use core::any::Any;
+use core::any::{Any, TypeId, type_name};
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -28,9 +30,8 @@ use core::ptr::{self, NonNull};
 
 /// A reference-counted box for a host value, one word wide.
 ///
-/// Clones share the value; the last one to go drops it. `Option<VMExternRef>`
-/// is one word too, and `None` is the null reference of Wasm. The box
-/// dereferences to `dyn Any`:
+/// Clones share the value; the last one to go drops it. `Option<VMExternRef>` is one word too, and
+/// `None` is the null reference of Wasm. The box dereferences to `dyn Any`:
 ///
 /// ```
 /// use vmexternref_core::VMExternRef;
@@ -42,30 +43,64 @@ use core::ptr::{self, NonNull};
 /// assert_eq!(file.strong_count(), 2);
 /// ```
 ///
-/// Equality, hashing and ordering go by address and are associated functions:
-/// two boxes with equal values are different references.
+/// Equality, hashing and ordering go by address and are associated functions: two boxes with equal
+/// values are different references.
 ///
-/// It is neither `Send` nor `Sync`: the count is a plain word, because
-/// compiled code counts inline.
+/// It is neither `Send` nor `Sync`: the count is a plain word, because compiled code counts inline.
+///
+/// # Use of a freed reference
+///
+/// Unsafe code, and compiled code with a wrong stack map, can use a box after its last reference
+/// is gone. A clone of such a box aborts. Builds with debug assertions or the feature `quarantine`
+/// look for it at each use, keep the memory of the boxes that died last ([`set_quarantine`]), and
+/// abort with the type of the box.
 #[repr(transparent)]
-pub struct VMExternRef(NonNull<VMExternData>, PhantomData<dyn Any>);
+pub struct VMExternRef(NonNull<VMExternData>);
 
-/// The footer of a box: its reference count and its value's address.
+/// The footer of a box: its reference count, and what all boxes of its type share.
 ///
-/// Compiled code knows the offset of the count ([`Offsets`](crate::Offsets)),
-/// and nothing else of it.
+/// Compiled code knows the offset of the count ([`Offsets`]), and nothing else of it.
 #[repr(C)]
 pub struct VMExternData {
     ref_count: RefCount,
-    value_ptr: NonNull<dyn Any>,
+    kind: &'static Kind,
+    /// The count is a plain word, and the value may be of any type.
+    one_thread: PhantomData<*mut dyn Any>,
 }
 
+const _: () = {
+    assert!(offset_of!(VMExternData, ref_count) == Offsets::HOST.ref_count() as usize);
+    assert!(size_of::<VMExternData>() == 2 * WORD);
+    assert!(align_of::<VMExternData>() == WORD);
+    assert!(size_of::<Option<VMExternRef>>() == WORD);
+};
+
 impl VMExternData {
-    pub(crate) const REF_COUNT_OFFSET: usize = offset_of!(Self, ref_count);
+    /// Whether a box can be at that address; null is not asked about.
+    #[inline]
+    pub(crate) fn can_be_at(word: usize) -> bool {
+        word.is_multiple_of(align_of::<Self>())
+    }
+
+    /// The footer at an address that compiled code or a list of dead boxes holds.
+    ///
+    /// # Safety
+    ///
+    /// A box is there, and its memory is not freed while the result is used.
+    #[inline]
+    pub(crate) unsafe fn at<'a>(address: usize) -> &'a Self {
+        // SAFETY: the caller guarantees a box, and every box exposes its provenance when it is made.
+        unsafe { &*ptr::with_exposed_provenance(address) }
+    }
 
     #[inline]
     pub(crate) fn ref_count(&self) -> &RefCount {
         &self.ref_count
+    }
+
+    /// The name of the value's type.
+    pub(crate) fn type_name(&self) -> &'static str {
+        (self.kind.type_name)()
     }
 }
 
@@ -73,8 +108,136 @@ impl fmt::Debug for VMExternData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VMExternData")
             .field("references", &self.ref_count.references())
+            .field("type", &self.type_name())
             .finish_non_exhaustive()
     }
+}
+
+/// What all boxes of one type share.
+struct Kind {
+    type_id: TypeId,
+    type_name: fn() -> &'static str,
+    /// Bytes from the value to the footer.
+    footer: usize,
+    layout: Layout,
+    /// The value behind a footer.
+    as_any: unsafe fn(NonNull<VMExternData>) -> NonNull<dyn Any>,
+    /// Drops the value and frees the box.
+    destroy: unsafe fn(NonNull<VMExternData>),
+}
+
+/// The layout of boxes of `T`, and what they share.
+struct KindOf<T>(PhantomData<T>);
+
+impl<T: Any> KindOf<T> {
+    /// The layout of a box, and the byte offset of its footer.
+    const LAYOUT: (Layout, usize) = match Layout::new::<T>().extend(Layout::new::<VMExternData>()) {
+        Ok((layout, footer)) => (layout.pad_to_align(), footer),
+        Err(_) => panic!("the value is too large to be boxed"),
+    };
+
+    const KIND: &'static Kind = &Kind {
+        type_id: TypeId::of::<T>(),
+        type_name: type_name::<T>,
+        footer: Self::LAYOUT.1,
+        layout: Self::LAYOUT.0,
+        as_any: Self::as_any,
+        destroy: Self::destroy,
+    };
+
+    /// The value of a box.
+    ///
+    /// # Safety
+    ///
+    /// `data` is the footer of a box of a `T`, with the provenance of the whole box.
+    #[inline]
+    unsafe fn value(data: NonNull<VMExternData>) -> NonNull<T> {
+        // SAFETY: the caller guarantees a box of a `T`, which starts so many bytes before its footer.
+        unsafe { data.byte_sub(Self::LAYOUT.1).cast() }
+    }
+
+    /// The value of a box, as any type.
+    ///
+    /// # Safety
+    ///
+    /// As for [`value`](Self::value).
+    unsafe fn as_any(data: NonNull<VMExternData>) -> NonNull<dyn Any> {
+        // SAFETY: the caller keeps the contract of `value`.
+        unsafe { Self::value(data) }
+    }
+
+    /// Drops the value and frees the box, also if the value's destructor panics.
+    ///
+    /// # Safety
+    ///
+    /// As for [`value`](Self::value), and no reference to the box remains.
+    #[inline(never)]
+    unsafe fn destroy(data: NonNull<VMExternData>) {
+        // SAFETY: the caller guarantees that the box is still allocated.
+        unsafe { data.as_ref() }.ref_count.kill(0);
+        let _free = FreeOnDrop::<T>(data, PhantomData);
+        // SAFETY: the caller guarantees that nobody else reaches the value, so it is dropped once.
+        unsafe { Self::value(data).drop_in_place() }
+    }
+}
+
+/// Frees the memory of a dead box of a `T` when it goes out of scope.
+struct FreeOnDrop<T: Any>(NonNull<VMExternData>, PhantomData<T>);
+
+impl<T: Any> Drop for FreeOnDrop<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let (layout, _) = KindOf::<T>::LAYOUT;
+        if quarantine::CHECKS {
+            if let Some(Retired(data)) = quarantine::retire(Retired(self.0.cast()), layout.size()) {
+                // SAFETY: the quarantine gives back dead boxes, destroyed ones, each once.
+                unsafe { free(data.cast()) }
+            }
+            return;
+        }
+        // SAFETY: whoever made this guarantees a dead box of a `T`, allocated with this layout.
+        unsafe { dealloc(KindOf::<T>::value(self.0).as_ptr().cast(), layout) }
+    }
+}
+
+/// Frees a box whose value is gone already.
+///
+/// # Safety
+///
+/// `data` is the footer of a box whose value was dropped, and nobody uses the box again.
+unsafe fn free(data: NonNull<VMExternData>) {
+    // SAFETY: the caller guarantees that the box is still allocated.
+    let kind = unsafe { data.as_ref() }.kind;
+    // SAFETY: every box is allocated with the layout of its kind, and starts so many bytes before its footer.
+    unsafe { dealloc(data.byte_sub(kind.footer).as_ptr().cast(), kind.layout) }
+}
+
+/// Sets how many dead boxes keep their memory; says how many that are.
+///
+/// At most 1024 do, and none that has more than 1024 bytes. Builds with debug assertions begin
+/// with 256, and builds with the feature `quarantine` too. Other builds have no quarantine: it
+/// stays 0.
+///
+/// ```
+/// use vmexternref_core::set_quarantine;
+///
+/// assert!(set_quarantine(16) <= 16);
+/// ```
+pub fn set_quarantine(boxes: usize) -> usize {
+    loop {
+        match quarantine::limit(boxes) {
+            Ok(limit) => return limit,
+            // SAFETY: the quarantine gives back dead boxes, destroyed ones, each once.
+            Err(Retired(data)) => unsafe { free(data.cast()) },
+        }
+    }
+}
+
+/// The type of a freed box that the quarantine holds.
+pub(crate) fn type_name_of_freed(word: usize) -> Option<&'static str> {
+    let held = quarantine::CHECKS && quarantine::holds(word);
+    // SAFETY: the quarantine keeps the memory of the box.
+    held.then(|| unsafe { VMExternData::at(word) }.type_name())
 }
 
 /// There was no memory; what was to be stored comes back.
@@ -92,8 +255,7 @@ impl<T: fmt::Debug> core::error::Error for OutOfMemory<T> {}
 impl VMExternRef {
     /// Boxes `value`.
     ///
-    /// Without memory it ends as every failed allocation does, in
-    /// [`handle_alloc_error`]; see [`try_new`](Self::try_new).
+    /// Calls [`handle_alloc_error`] when out of memory; see [`try_new`](Self::try_new).
     #[must_use]
     pub fn new<T: Any>(value: T) -> Self {
         Self::new_with(|| value)
@@ -101,13 +263,13 @@ impl VMExternRef {
 
     /// Allocates a box first, and then lets `construct` fill it in place.
     ///
-    /// If `construct` panics the allocation is freed again. Without memory it
-    /// ends in [`handle_alloc_error`].
+    /// If `construct` panics the allocation is freed again. Calls [`handle_alloc_error`] when out
+    /// of memory.
     #[must_use]
     pub fn new_with<T: Any>(construct: impl FnOnce() -> T) -> Self {
         match Allocation::<T>::new() {
             Some(allocation) => allocation.fill(construct),
-            None => handle_alloc_error(Allocation::<T>::LAYOUT.0),
+            None => handle_alloc_error(KindOf::<T>::LAYOUT.0),
         }
     }
 
@@ -137,8 +299,7 @@ impl VMExternRef {
 
     /// The word that compiled code handles; the caller keeps the reference.
     ///
-    /// Its provenance is exposed, so that compiled code and collections may
-    /// use it.
+    /// Its provenance is exposed, so that compiled code and collections may use it.
     #[inline]
     #[must_use]
     pub fn as_raw(&self) -> *mut u8 {
@@ -162,8 +323,8 @@ impl VMExternRef {
     ///
     /// # Safety
     ///
-    /// `raw` came from [`into_raw`](Self::into_raw), or compiled code counted
-    /// it; the reference it owns is not used again.
+    /// `raw` came from [`into_raw`](Self::into_raw), or compiled code counted it; the reference it
+    /// owns is not used again.
     #[inline]
     #[must_use]
     pub unsafe fn from_raw(raw: *mut u8) -> Self {
@@ -173,7 +334,9 @@ impl VMExternRef {
         );
         let data = ptr::with_exposed_provenance_mut::<VMExternData>(raw.addr());
         // SAFETY: the caller guarantees that `raw` is the address of a live box, so it is not null.
-        Self(unsafe { NonNull::new_unchecked(data) }, PhantomData)
+        let reference = Self(unsafe { NonNull::new_unchecked(data) });
+        reference.check("taken from a word");
+        reference
     }
 
     /// Makes a new reference to the box whose word is `raw`.
@@ -193,28 +356,22 @@ impl VMExternRef {
     #[inline]
     #[must_use]
     pub fn strong_count(&self) -> usize {
+        self.check("counted");
         self.data().ref_count.references()
     }
 
     /// The value, if it is a `T`.
     ///
-    /// It answers as `dyn Any` does, and in optimised code as a rule without a
-    /// call: it knows a `T` by its vtable, and asks only where that differs.
+    /// Equivalent to `Any::downcast_ref`, without a call.
     #[inline]
     #[must_use]
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
-        let value = self.data().value_ptr.as_ptr().cast_const();
-        let as_t = value.cast::<T>();
-        #[expect(
-            ambiguous_wide_pointer_comparisons,
-            reason = "a type may have several vtables, and those that differ are asked"
-        )]
-        let same_vtable = value == as_t as *const dyn Any;
-        if same_vtable {
-            // SAFETY: `Any` answers by its vtable alone, so one that has a `T`'s is a `T`; `self` keeps it alive.
-            return Some(unsafe { &*as_t });
+        self.check("downcast");
+        if self.data().kind.type_id != TypeId::of::<T>() {
+            return None;
         }
-        (**self).downcast_ref()
+        // SAFETY: the box is one of a `T`, for its kind says so, and `self` keeps it alive.
+        Some(unsafe { KindOf::<T>::value(self.0).as_ref() })
     }
 
     /// Whether both are references to the same box.
@@ -255,28 +412,40 @@ impl VMExternRef {
         unsafe { self.0.as_ref() }
     }
 
+    /// Aborts if the box is dead, in builds that look for that.
+    #[inline]
+    pub(crate) fn check(&self, use_of_it: &str) {
+        if quarantine::CHECKS && self.data().ref_count.is_dead() {
+            let (word, of) = (self.0, self.data().type_name());
+            abort_with(format_args!(
+                "use of a freed reference: {word:p}, a {of}, was {use_of_it}"
+            ));
+        }
+    }
+
     /// Gives up this reference; `Some` is the dead box, if it was the last.
     #[inline]
-    pub(crate) fn release(self) -> Option<NonNull<VMExternData>> {
+    pub(crate) fn release(self) -> Option<DeadBox> {
         let this = ManuallyDrop::new(self);
-        this.data().ref_count.decrement().then_some(this.0)
+        this.data().ref_count.decrement().then_some(DeadBox(this.0))
     }
 }
 
 impl Clone for VMExternRef {
     #[inline]
     fn clone(&self) -> Self {
+        self.check("cloned");
         self.data().ref_count.increment();
-        Self(self.0, PhantomData)
+        Self(self.0)
     }
 }
 
 impl Drop for VMExternRef {
     #[inline]
     fn drop(&mut self) {
+        self.check("dropped");
         if self.data().ref_count.decrement() {
-            // SAFETY: this was the last reference, so nobody else can reach the box.
-            unsafe { destroy(self.0) }
+            DeadBox(self.0).destroy();
         }
     }
 }
@@ -286,8 +455,9 @@ impl Deref for VMExternRef {
 
     #[inline]
     fn deref(&self) -> &dyn Any {
-        // SAFETY: `value_ptr` points to the value in the same allocation, which lives as long as this reference.
-        unsafe { self.data().value_ptr.as_ref() }
+        self.check("dereferenced");
+        // SAFETY: the box is one of its kind, and lives as long as this reference.
+        unsafe { (self.data().kind.as_any)(self.0).as_ref() }
     }
 }
 
@@ -303,120 +473,113 @@ impl fmt::Pointer for VMExternRef {
     }
 }
 
+/// A box whose last reference is gone, and whose value waits for its destructor.
+///
+/// Dropping it does nothing: the box leaks.
+pub(crate) struct DeadBox(NonNull<VMExternData>);
+
+impl DeadBox {
+    /// Drops the value and frees the box.
+    #[inline]
+    pub(crate) fn destroy(self) {
+        // SAFETY: the last reference is gone, this is the only handle to the box, and the box is one of its kind.
+        unsafe { (self.0.as_ref().kind.destroy)(self.0) }
+    }
+
+    /// The address of the box, from which [`at`](Self::at) makes the handle again.
+    #[inline]
+    pub(crate) fn into_address(self) -> usize {
+        self.0.as_ptr().expose_provenance()
+    }
+
+    /// The handle that [`into_address`](Self::into_address) gave up; none at 0.
+    ///
+    /// # Safety
+    ///
+    /// The address is used once for each time that it was given up.
+    #[inline]
+    pub(crate) unsafe fn at(address: usize) -> Option<Self> {
+        NonNull::new(ptr::with_exposed_provenance_mut(address)).map(Self)
+    }
+
+    #[inline]
+    pub(crate) fn ref_count(&self) -> &RefCount {
+        // SAFETY: a dead box stays allocated until it is destroyed, which takes the handle.
+        unsafe { self.0.as_ref() }.ref_count()
+    }
+}
+
 /// Destroys a box whose count compiled code has brought to zero.
 ///
-/// Compiled code calls it after its inline decrement, when every store that
-/// belongs to the operation is complete: the value's destructor runs here, and
-/// it may call back into Wasm. A destructor that panics aborts the process,
-/// for a panic cannot pass through compiled frames.
+/// Compiled code calls it after its inline decrement, when every store that belongs to the
+/// operation is complete: the value's destructor runs here, and it may call back into Wasm. A
+/// destructor that panics aborts the process, for a panic cannot pass through compiled frames.
 ///
 /// # Safety
 ///
-/// `raw` is the word of a box whose count has just become zero, and no
-/// reference to the box remains.
+/// `raw` is the word of a box whose count has just become zero, and no reference to the box
+/// remains.
 pub unsafe extern "C" fn drop_extern_ref(raw: *mut u8) {
     let data = ptr::with_exposed_provenance_mut::<VMExternData>(raw.addr());
     // SAFETY: the caller guarantees that `raw` is a box, so not null, and that nobody else reaches it.
-    unsafe { destroy(NonNull::new_unchecked(data)) }
-}
-
-/// Drops the value and frees the box, also if the value's destructor panics.
-///
-/// # Safety
-///
-/// No reference to the box remains.
-#[inline(never)]
-pub(crate) unsafe fn destroy(data: NonNull<VMExternData>) {
-    // SAFETY: the caller guarantees that the box is still allocated.
-    let value = unsafe { (*data.as_ptr()).value_ptr }.as_ptr();
-    let _free = FreeOnDrop {
-        start: value.cast(),
-        // SAFETY: the value is alive until it is dropped below, and `data` is its footer.
-        layout: unsafe { layout_of(&*value, data) },
-    };
-    // SAFETY: the caller guarantees that nobody else reaches the value, so it is dropped once.
-    unsafe { ptr::drop_in_place(value) }
-}
-
-/// The layout of a box that exists, as [`box_layout`] computed it.
-///
-/// It takes the offset of the footer from where the footer is.
-///
-/// # Safety
-///
-/// `data` is the footer behind `value`.
-#[inline]
-unsafe fn layout_of(value: &dyn Any, data: NonNull<VMExternData>) -> Layout {
-    let footer = data.addr().get() - ptr::from_ref(value).addr();
-    let align = align_of_val(value).max(align_of::<VMExternData>());
-    let size = (footer + size_of::<VMExternData>() + align - 1) & !(align - 1);
+    let dead = DeadBox(unsafe { NonNull::new_unchecked(data) });
     debug_assert_eq!(
-        Ok(box_layout(Layout::for_value(value)).0),
-        Layout::from_size_align(size, align),
-        "a box is freed as it was allocated"
+        dead.ref_count().references(),
+        0,
+        "compiled code has given up the last reference"
     );
-    // SAFETY: `Layout` accepted the same size and alignment when the box was allocated.
-    unsafe { Layout::from_size_align_unchecked(size, align) }
-}
-
-/// The layout of a box, and the byte offset of its footer.
-const fn box_layout(value: Layout) -> (Layout, usize) {
-    match value.extend(Layout::new::<VMExternData>()) {
-        Ok((layout, footer)) => (layout.pad_to_align(), footer),
-        Err(_) => panic!("the value is too large to be boxed"),
+    if quarantine::CHECKS && dead.ref_count().is_dead() {
+        // SAFETY: the box is dead, and its memory is still there to say so.
+        let of = unsafe { &*data }.type_name();
+        abort_with(format_args!(
+            "use of a freed reference: {raw:p}, a {of}, was freed again"
+        ));
     }
-}
-
-/// Frees memory when it goes out of scope.
-struct FreeOnDrop {
-    start: *mut u8,
-    layout: Layout,
-}
-
-impl Drop for FreeOnDrop {
-    fn drop(&mut self) {
-        // SAFETY: whoever made this took `start` from the global allocator with this layout.
-        unsafe { dealloc(self.start, self.layout) }
-    }
+    dead.destroy();
 }
 
 /// Memory for a box whose value is not there yet.
-struct Allocation<T> {
-    memory: FreeOnDrop,
+struct Allocation<T: Any> {
+    start: NonNull<u8>,
     value: PhantomData<T>,
 }
 
 impl<T: Any> Allocation<T> {
-    const LAYOUT: (Layout, usize) = box_layout(Layout::new::<T>());
-
     fn new() -> Option<Self> {
-        let (layout, _) = Self::LAYOUT;
-        // SAFETY: the footer has three words, so the layout is not empty.
-        let start = unsafe { alloc(layout) };
-        (!start.is_null()).then(|| Self {
-            memory: FreeOnDrop { start, layout },
+        let (layout, _) = KindOf::<T>::LAYOUT;
+        // SAFETY: the footer has two words, so the layout is not empty.
+        let start = NonNull::new(unsafe { alloc(layout) })?;
+        Some(Self {
+            start,
             value: PhantomData,
         })
     }
 
     #[inline]
     fn fill(self, construct: impl FnOnce() -> T) -> VMExternRef {
-        let start = self.memory.start;
-        let value: *mut T = start.cast();
         // SAFETY: the allocation begins with room for a `T`, and is aligned for it.
-        unsafe { value.write(construct()) };
+        unsafe { self.start.cast::<T>().write(construct()) };
         // SAFETY: the footer lies inside the allocation, behind the value.
-        let footer: *mut VMExternData = unsafe { start.add(Self::LAYOUT.1) }.cast();
-        // SAFETY: `footer` is aligned and inside the allocation, and neither pointer is null, as `Self::new` has checked.
-        let reference = unsafe {
+        let footer: NonNull<VMExternData> = unsafe { self.start.add(KindOf::<T>::LAYOUT.1) }.cast();
+        // SAFETY: `footer` is aligned, for the layout of the box has it there.
+        unsafe {
             footer.write(VMExternData {
                 ref_count: RefCount::one(),
-                value_ptr: NonNull::new_unchecked(value as *mut dyn Any),
+                kind: KindOf::<T>::KIND,
+                one_thread: PhantomData,
             });
-            VMExternRef(NonNull::new_unchecked(footer), PhantomData)
-        };
-        forget(self.memory);
-        reference
+        }
+        forget(self);
+        // Collections find boxes by words of frames, also those that never went through `as_raw`.
+        footer.as_ptr().expose_provenance();
+        VMExternRef(footer)
+    }
+}
+
+impl<T: Any> Drop for Allocation<T> {
+    fn drop(&mut self) {
+        // SAFETY: `new` took `start` from the global allocator with this layout.
+        unsafe { dealloc(self.start.as_ptr(), KindOf::<T>::LAYOUT.0) }
     }
 }
 
@@ -499,9 +662,8 @@ mod tests {
     fn compiled_code_can_bring_the_count_to_zero() {
         let (drops, a) = counted();
         let raw = a.into_raw();
-        let count: *mut usize = ptr::with_exposed_provenance_mut(
-            raw.addr() + usize::from(crate::Offsets::HOST.ref_count()),
-        );
+        let count: *mut usize =
+            ptr::with_exposed_provenance_mut(raw.addr() + usize::from(Offsets::HOST.ref_count()));
         // SAFETY: `raw` owns the only reference; this is what compiled code does inline.
         unsafe {
             *count -= 1;

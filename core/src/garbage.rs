@@ -1,35 +1,39 @@
 //! Dead boxes, waiting for their destructors.
 
-use crate::extern_ref::{VMExternData, VMExternRef, destroy};
+use crate::extern_ref::{DeadBox, VMExternData, VMExternRef};
 use core::fmt;
-use core::ptr::{self, NonNull};
+use core::marker::PhantomData;
+use core::mem;
 
 /// The boxes whose last reference a collection took; dropping it frees them.
 ///
-/// A host that must bound its pauses takes it from [`collect`](crate::collect)
-/// and calls [`release`](Self::release) whenever it has time. It needs no
-/// memory: a dead box has no use for its count, so the list runs through the
-/// counts.
+/// A host that must bound its pauses takes it from [`collect`](crate::collect) and calls
+/// [`release`](Self::release) whenever it has time. It needs no memory: a dead box has no use for
+/// its count, so the list runs through the counts.
 ///
 /// ```text
 /// oldest --> [ count: next ] --> [ count: next ] --> [ count: 0 ] <-- youngest
 /// ```
 ///
-/// Destructors may do anything, collect again included. If one panics, the
-/// others still run while the panic unwinds.
+/// Destructors may do anything, collect again included. If one panics, the others still run while
+/// the panic unwinds.
 #[must_use = "dropping it runs destructors, which may take long"]
 pub struct Garbage {
-    oldest: Option<NonNull<VMExternData>>,
-    youngest: Option<NonNull<VMExternData>>,
+    /// Addresses of dead boxes; 0 if there is none.
+    oldest: usize,
+    youngest: usize,
     len: usize,
+    /// The boxes belong to one thread.
+    one_thread: PhantomData<VMExternRef>,
 }
 
 impl Garbage {
     pub(crate) const fn new() -> Self {
         Self {
-            oldest: None,
-            youngest: None,
+            oldest: 0,
+            youngest: 0,
             len: 0,
+            one_thread: PhantomData,
         }
     }
 
@@ -55,8 +59,7 @@ impl Garbage {
         while released < at_most {
             let Some(dead) = self.pop() else { break };
             released += 1;
-            // SAFETY: a box is in the list because its last reference is gone, and `pop` has just taken it out.
-            unsafe { destroy(dead) }
+            dead.destroy();
         }
         released
     }
@@ -67,33 +70,35 @@ impl Garbage {
         let Some(dead) = reference.release() else {
             return;
         };
-        debug_assert_eq!(
-            count_of(&dead).linked(),
-            0,
-            "the count of a dead box ends the list"
-        );
-        match self.youngest.replace(dead) {
-            Some(youngest) => count_of(&youngest).link(dead.as_ptr().expose_provenance()),
-            None => self.oldest = Some(dead),
+        dead.ref_count().kill(0);
+        let address = dead.into_address();
+        match mem::replace(&mut self.youngest, address) {
+            0 => self.oldest = address,
+            // SAFETY: the box waits in the list, which alone uses its count.
+            youngest => unsafe { VMExternData::at(youngest) }
+                .ref_count()
+                .kill(address),
         }
         self.len += 1;
     }
 
-    fn pop(&mut self) -> Option<NonNull<VMExternData>> {
-        let dead = self.oldest?;
-        let next = count_of(&dead).linked();
-        self.oldest = NonNull::new(ptr::with_exposed_provenance_mut(next));
-        if self.oldest.is_none() {
-            self.youngest = None;
+    /// Makes every box live again, with no reference.
+    pub(crate) fn revive(mut self) {
+        while let Some(dead) = self.pop() {
+            dead.ref_count().revive();
+        }
+    }
+
+    fn pop(&mut self) -> Option<DeadBox> {
+        // SAFETY: `oldest` was given up when its box joined the list, and it is replaced below.
+        let dead = unsafe { DeadBox::at(self.oldest) }?;
+        self.oldest = dead.ref_count().next_dead();
+        if self.oldest == 0 {
+            self.youngest = 0;
         }
         self.len -= 1;
         Some(dead)
     }
-}
-
-fn count_of(dead: &NonNull<VMExternData>) -> &crate::ref_count::RefCount {
-    // SAFETY: boxes in a `Garbage` list stay allocated until `release` destroys them.
-    unsafe { dead.as_ref() }.ref_count()
 }
 
 /// Goes on with the rest if a destructor panics.

@@ -1,152 +1,56 @@
 //! The collection: walk, mark, decide, sweep, and only then destroy.
 
 use crate::activations_table::VMExternRefActivationsTable;
-use crate::frame_reader::Walked;
+use crate::entry_set::EntrySet;
+use crate::extern_ref::{VMExternData, VMExternRef};
+use crate::fault::Fault;
+use crate::frame_reader::{Walked, walk_roots};
 use crate::garbage::Garbage;
-use crate::mark::{mark_roots, rescue_marked};
-use crate::registry::{Modules, StackMapRegistry};
+use crate::marks::Marks;
+use crate::registry::{Reading, StackMapRegistry};
+use crate::report::{GcOutcome, GcReport};
 use crate::walker::{StackWalker, WalkEnd};
-use core::fmt;
-
-/// What a collection decided, and so whether it freed anything.
-///
-/// | the walker says | canary | outcome |
-/// | --- | --- | --- |
-/// | `Complete` | any | [`Swept`](Self::Swept) |
-/// | not `Complete` | set, and the walk covered it | [`Swept`](Self::Swept) |
-/// | not `Complete` | set, and not covered | [`KeptUncovered`](Self::KeptUncovered) |
-/// | not `Complete` | not set, no Wasm frame was seen | [`Swept`](Self::Swept) |
-/// | not `Complete` | not set, a Wasm frame was seen | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
-/// | anything, but a frame with live references has no usable address | any | [`KeptUnreadable`](Self::KeptUnreadable) |
-/// | nothing: the registry is locked by the code that this collection interrupted | any | [`KeptRegistryLocked`](Self::KeptRegistryLocked) |
-/// | nothing: a destructor of a collection of this table called | any | [`AlreadyCollecting`](Self::AlreadyCollecting) |
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum GcOutcome {
-    /// Everything that no frame holds was let go.
-    Swept,
-    /// Kept everything: the walk may have missed frames before the canary.
-    KeptUncovered,
-    /// Kept everything: no canary promised that Wasm runs, but it does.
-    KeptBrokenPromise,
-    /// Kept everything: a frame with live references had no usable address.
-    KeptUnreadable,
-    /// Kept everything: the registry stayed locked.
-    KeptRegistryLocked,
-    /// Did nothing: a collection of this table is running already.
-    AlreadyCollecting,
-}
-
-impl fmt::Display for GcOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Swept => "swept",
-            Self::KeptUncovered => "kept everything, the walk did not reach the stack canary",
-            Self::KeptBrokenPromise => "kept everything, Wasm runs though no stack canary is set",
-            Self::KeptUnreadable => "kept everything, a frame's references could not be located",
-            Self::KeptRegistryLocked => "kept everything, the stack map registry is locked",
-            Self::AlreadyCollecting => "did nothing, a collection is running already",
-        })
-    }
-}
-
-/// What a collection did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GcReport {
-    /// Whether it swept, and if not, why.
-    pub outcome: GcOutcome,
-    /// How the walk ended; `None` if there was none.
-    pub walk_end: Option<WalkEnd>,
-    /// Frames that the walker visited.
-    pub frames: usize,
-    /// Frames of these that belong to Wasm functions.
-    pub wasm_frames: usize,
-    /// Live references found in frames, duplicates included.
-    pub roots: usize,
-    /// Entries of the table before.
-    pub entries_before: usize,
-    /// Entries of the table after, before destructors ran.
-    pub entries_after: usize,
-    /// Boxes whose last reference went.
-    pub freed: usize,
-    /// Roots that were not in the table, each of which a contract forbids.
-    ///
-    /// They are kept alive. With two contexts on one stack, a walker that sees
-    /// the whole stack shows the other's references too; they count here.
-    pub contract_breaks: usize,
-}
-
-impl GcReport {
-    fn new(outcome: GcOutcome, entries: usize) -> Self {
-        Self {
-            outcome,
-            walk_end: None,
-            frames: 0,
-            wasm_frames: 0,
-            roots: 0,
-            entries_before: entries,
-            entries_after: entries,
-            freed: 0,
-            contract_breaks: 0,
-        }
-    }
-}
-
-impl fmt::Display for GcReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: walked {} frames ({} wasm), found {} roots, table {} -> {}, freed {}",
-            self.outcome,
-            self.frames,
-            self.wasm_frames,
-            self.roots,
-            self.entries_before,
-            self.entries_after,
-            self.freed
-        )?;
-        if self.contract_breaks != 0 {
-            write!(f, ", {} roots were not in the table", self.contract_breaks)?;
-        }
-        Ok(())
-    }
-}
+use core::ptr;
 
 /// Frees what compiled code has let go of, as far as `table` knows it.
 ///
-/// It walks with `walker`, keeps what frames hold according to `registry`,
-/// gives up every other entry of the table, and then runs the destructors of
-/// what that freed. They may insert, collect (which does nothing), call Wasm,
-/// and panic; whatever they do, each is run exactly once, and the table is
-/// whole before the first. In a steady state it allocates nothing.
+/// It walks with `walker`, keeps what frames hold according to `registry`, gives up every other
+/// entry of the table, and then runs the destructors of what that freed. They may insert, collect,
+/// call Wasm, drop other references, and panic: the table is whole before the first, and each is
+/// run exactly once. Where a contract is seen to be broken, it frees nothing and says so in the
+/// report and in the log.
+///
+/// A collection allocates nothing where the table does not verify and need not grow.
+///
+/// # What may interrupt it
+///
+/// A collection may run in an interrupt handler, and may be interrupted by one, as long as the two
+/// share no object: the handler must not drop, clone, insert or collect references of the code that
+/// it interrupts. Between the walk and the sweep no logger, no allocator and no destructor runs. A
+/// collection that finds marks that are not its own keeps everything.
 ///
 /// # Panics
 ///
-/// If a destructor or the walker panics. A second panic while the first
-/// unwinds aborts, as everywhere.
+/// If a destructor does. A second panic while the first unwinds aborts, as everywhere. A walker
+/// that unwinds aborts.
 ///
 /// # Safety
 ///
-/// - `walker` keeps the contract of [`StackWalker`], and the caller keeps its
-///   part of it.
-/// - Each stack map in `registry` tells the truth: the words it calls live are
-///   references or null, and every live reference of a frame that the walk
-///   meets is among them.
-/// - Every reference in a frame of Wasm was inserted into `table` when it
-///   entered the frame. (One that was not, but is alive, is kept and reported.)
-/// - If no stack canary is set on `table`, no Wasm frame holds references of
-///   it, or `walker` proves its walks complete.
+/// - `walker` keeps the contract of [`StackWalker`], and the caller keeps its part of it.
+/// - Each stack map in `registry` tells the truth: the words it calls live are references or null,
+///   and every live reference of a frame that the walk meets is among them.
+/// - Every reference in a frame of Wasm was inserted into `table` when it entered the frame. (One
+///   that was not, but is alive, is kept and reported.)
+/// - A host that enters Wasm under a [stack
+///   canary](VMExternRefActivationsTable::with_stack_canary) does so each time, unless `walker`
+///   proves its walks complete.
 pub unsafe fn gc<W: StackWalker + ?Sized>(
     registry: &StackMapRegistry,
     table: &VMExternRefActivationsTable,
     walker: &W,
 ) -> GcReport {
-    let Some(_running) = table.begin_collection() else {
-        return GcReport::new(GcOutcome::AlreadyCollecting, table.len());
-    };
     // SAFETY: the caller keeps the contract.
-    let (report, garbage) = unsafe { collect_claimed(registry, table, walker) };
+    let (report, garbage) = unsafe { collect(registry, table, walker) };
     drop(garbage);
     report
 }
@@ -154,10 +58,6 @@ pub unsafe fn gc<W: StackWalker + ?Sized>(
 /// Collects as [`gc`] does, but leaves the destructors to the caller.
 ///
 /// The garbage can be released in slices, so that no pause is long.
-///
-/// # Panics
-///
-/// If the walker panics.
 ///
 /// # Safety
 ///
@@ -167,106 +67,226 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     table: &VMExternRefActivationsTable,
     walker: &W,
 ) -> (GcReport, Garbage) {
-    match table.begin_collection() {
-        // SAFETY: the caller keeps the contract.
-        Some(_running) => unsafe { collect_claimed(registry, table, walker) },
-        None => {
-            let report = GcReport::new(GcOutcome::AlreadyCollecting, table.len());
-            (report, Garbage::new())
-        }
-    }
-}
-
-/// Collects a table that this collection has claimed.
-///
-/// # Safety
-///
-/// As for [`gc`].
-unsafe fn collect_claimed<W: StackWalker + ?Sized>(
-    registry: &StackMapRegistry,
-    table: &VMExternRefActivationsTable,
-    walker: &W,
-) -> (GcReport, Garbage) {
-    let Some(modules) = registry.try_read() else {
-        log::warn!("externref gc: {}", GcOutcome::KeptRegistryLocked);
-        let report = GcReport::new(GcOutcome::KeptRegistryLocked, table.len());
+    let mut report = GcReport::new(GcOutcome::AlreadyCollecting, table.len());
+    let Some(claim) = table.claim() else {
         return (report, Garbage::new());
     };
-    let mut report = GcReport::new(GcOutcome::Swept, table.len());
+    let modules = registry.read();
+    if log::log_enabled!(log::Level::Trace) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { trace_roots(&modules, table, walker) }
+    }
+    let mut marks = Marks::new(table);
     // SAFETY: the caller keeps the contract.
-    let walked = unsafe { mark_roots(&modules, table, walker) };
-    report.outcome = decide(&walked, table.stack_canary().is_some());
-    let (garbage, unmarked) = sweep(table, report.outcome == GcOutcome::Swept);
-    report.contract_breaks = walked.untouched;
-    if unmarked < walked.marks {
+    let walked = unsafe { mark_roots(&modules, table, walker, &mut marks) };
+    report.outcome = decide(&walked, table);
+    let (garbage, missing) = if report.outcome == GcOutcome::Swept {
+        let swept = marks.sweep(table.allows_foreign_roots());
+        if swept.taken_back {
+            report.outcome = GcOutcome::KeptContractBreak;
+        }
+        (swept.garbage, swept.missing)
+    } else {
+        (Garbage::new(), marks.take_off())
+    };
+    report.freed = garbage.len();
+    let wrong = walked.faults.len() + missing;
+    if table.allows_foreign_roots() && report.outcome != GcOutcome::KeptContractBreak {
+        report.foreign_roots = wrong;
+    } else {
+        report.contract_breaks = wrong;
+    }
+    // A table that verifies marks its own entries only: another collection took their marks off.
+    if missing != 0 && !table.verifies() {
         // SAFETY: the caller keeps the contract, and nothing on the stack has changed since the walk.
-        report.contract_breaks +=
-            unsafe { rescue(&modules, table, walker, walked.marks - unmarked) };
+        unsafe { keep_marked(&modules, table, walker, missing) }
     }
     drop(modules);
+    drop(claim);
     report.walk_end = Some(walked.end);
     report.frames = walked.frames;
     report.wasm_frames = walked.wasm_frames;
+    report.words = walked.words;
     report.roots = walked.roots;
     report.entries_after = table.len();
-    report.freed = garbage.len();
-    if report.outcome == GcOutcome::Swept {
-        table.fit(walked.frames);
-        log::debug!("externref gc: {report}");
-    } else {
-        log::warn!("externref gc: {report}");
+    if report.contract_breaks != 0 {
+        walked.faults.report();
+    }
+    announce(&report, table);
+    if report.swept() {
+        table.fit(walked.frames, walked.words);
     }
     (report, garbage)
 }
 
-/// The table in [`GcOutcome`]'s documentation.
-fn decide(walked: &Walked, canary: bool) -> GcOutcome {
-    if walked.unreadable {
-        return GcOutcome::KeptUnreadable;
-    }
-    match walked.end {
-        WalkEnd::Complete => GcOutcome::Swept,
-        _ if walked.covered => GcOutcome::Swept,
-        _ if canary => GcOutcome::KeptUncovered,
-        _ if walked.wasm_frames == 0 => GcOutcome::Swept,
-        _ => GcOutcome::KeptBrokenPromise,
-    }
-}
-
-/// Takes all marks off the table's entries; keeps all or one entry per mark.
-///
-/// Says how many marks it took off.
-fn sweep(table: &VMExternRefActivationsTable, sweeps: bool) -> (Garbage, usize) {
-    if sweeps {
-        let garbage = table.sweep();
-        return (garbage, table.len());
-    }
-    let mut unmarked = 0;
-    table.for_each(|entry| unmarked += usize::from(entry.data().ref_count().unmark()));
-    (Garbage::new(), unmarked)
-}
-
-/// Keeps roots alive that were in no entry; says how many there were.
+/// Walks, and marks the box of each root in its own reference count.
 ///
 /// # Safety
 ///
-/// As for [`rescue_marked`].
-#[cold]
-unsafe fn rescue<W: StackWalker + ?Sized>(
-    modules: &Modules,
+/// The contract of [`gc`].
+#[inline]
+unsafe fn mark_roots<W: StackWalker + ?Sized>(
+    modules: &Reading<'_>,
     table: &VMExternRefActivationsTable,
     walker: &W,
+    marks: &mut Marks<'_>,
+) -> Walked {
+    if table.verifies() {
+        // SAFETY: the caller keeps the contract of `gc`.
+        return unsafe { mark_verified_roots(modules, table, &walker, marks) };
+    }
+    // SAFETY: the caller keeps the contract of `gc`: an aligned root is a box.
+    unsafe { walk_roots(modules, table, walker, |root| marks.set(root.word)) }
+}
+
+/// Walks, and marks the boxes of those roots that are in the table; touches no other word.
+///
+/// # Safety
+///
+/// The contract of [`gc`], but the words that stack maps call live may be anything.
+unsafe fn mark_verified_roots(
+    modules: &Reading<'_>,
+    table: &VMExternRefActivationsTable,
+    walker: &dyn StackWalker,
+    marks: &mut Marks<'_>,
+) -> Walked {
+    let entries = EntrySet::new(table);
+    let mut visit = |word: usize| {
+        if VMExternData::can_be_at(word) && !entries.contains(word) {
+            return Err(Fault::NotInTable);
+        }
+        // SAFETY: the word is misaligned, or that of an entry, which keeps its box alive.
+        unsafe { marks.set(word) }
+    };
+    // SAFETY: the caller keeps the contract of `gc`.
+    unsafe { walk_roots(modules, table, walker, |root| visit(root.word)) }
+}
+
+/// Logs each root before anything is marked: a logger may do what it likes.
+///
+/// # Safety
+///
+/// The contract of [`gc`].
+#[cold]
+unsafe fn trace_roots(
+    modules: &Reading<'_>,
+    table: &VMExternRefActivationsTable,
+    walker: &(impl StackWalker + ?Sized),
+) {
+    // SAFETY: the caller keeps the contract of `gc`.
+    unsafe {
+        walk_roots(modules, table, walker, |root| {
+            log::trace!("externref gc: {root}");
+            Ok(())
+        });
+    }
+}
+
+/// The table in [`GcOutcome`]'s documentation, but for what only the sweep can tell.
+fn decide(walked: &Walked, table: &VMExternRefActivationsTable) -> GcOutcome {
+    let foreign_allowed = table.allows_foreign_roots();
+    if walked.faults.len() != 0 && !(foreign_allowed && walked.faults.are_foreign()) {
+        return GcOutcome::KeptContractBreak;
+    }
+    if let Some(pc) = walked.unregistered {
+        return GcOutcome::KeptUnregistered { pc };
+    }
+    if let Some(pc) = walked.unreadable {
+        return GcOutcome::KeptUnreadable { pc };
+    }
+    match walked.end {
+        WalkEnd::Complete => GcOutcome::Swept,
+        _ if walked.covered && walked.outside_canaries.is_some() && !foreign_allowed => {
+            GcOutcome::KeptBrokenPromise
+        }
+        _ if walked.covered => GcOutcome::Swept,
+        _ if !table.canaries().is_empty() => GcOutcome::KeptUncovered,
+        WalkEnd::Stopped { .. } => GcOutcome::KeptStopped,
+        WalkEnd::Unproven if walked.wasm_frames != 0 => GcOutcome::KeptBrokenPromise,
+        WalkEnd::Unproven if table.canaries().was_used() => GcOutcome::Swept,
+        WalkEnd::Unproven => GcOutcome::KeptUnproven,
+    }
+}
+
+/// Finds the `missing` boxes that are marked still, and keeps those that nobody may own.
+///
+/// They are in no entry of the table. A second walk takes their marks off, and counts a reference
+/// to each; then nothing is marked any more, and the references are inserted. What the walker does
+/// not show again keeps its mark, and is never freed.
+///
+/// # Safety
+///
+/// The contract of [`gc`], and nothing has happened on the stack since the roots were marked.
+#[cold]
+unsafe fn keep_marked(
+    modules: &Reading<'_>,
+    table: &VMExternRefActivationsTable,
+    walker: &(impl StackWalker + ?Sized),
     missing: usize,
-) -> usize {
-    // SAFETY: the caller keeps the contract.
-    let rescued = unsafe { rescue_marked(modules, table, walker) };
-    if rescued < missing {
+) {
+    let foreign_allowed = table.allows_foreign_roots();
+    let mut found = 0;
+    // SAFETY: the caller keeps the contract of `gc`; a root that was marked is a box.
+    unsafe {
+        walk_roots(modules, table, walker, |root| {
+            if VMExternData::can_be_at(root.word) {
+                let count = VMExternData::at(root.word).ref_count();
+                if count.unmark() {
+                    found += 1;
+                    if !foreign_allowed {
+                        count.restore();
+                    }
+                }
+            }
+            Ok(())
+        });
+    }
+    if found < missing {
         log::error!(
             "externref gc: the walker did not show {} roots again, they will never be freed",
-            missing - rescued
+            missing - found
         );
     }
-    missing
+    if foreign_allowed {
+        return;
+    }
+    let mut entries = EntrySet::new(table);
+    let mut left = found;
+    // SAFETY: as above. A word in no entry is one whose box got a reference just now, which is inserted once.
+    unsafe {
+        walk_roots(modules, table, walker, |root| {
+            if left != 0 && VMExternData::can_be_at(root.word) && !entries.contains(root.word) {
+                left -= 1;
+                log::error!("externref gc: {root} {}", Fault::NotInTable);
+                let kept = VMExternRef::from_raw(ptr::with_exposed_provenance_mut(root.word));
+                match table.try_insert_without_gc(kept) {
+                    Ok(()) => entries.insert(root.word),
+                    Err(kept) => {
+                        log::error!(
+                            "externref gc: no memory to keep it there, it will never be freed"
+                        );
+                        core::mem::forget(kept);
+                    }
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Logs what a collection did.
+fn announce(report: &GcReport, table: &VMExternRefActivationsTable) {
+    let usual = match report.outcome {
+        GcOutcome::Swept => true,
+        // The first one says what to do.
+        GcOutcome::KeptUnproven => !table.warns_of_no_proof(),
+        _ => false,
+    };
+    if usual {
+        log::debug!("externref gc: {report}");
+    } else {
+        log::warn!("externref gc: {report}");
+    }
 }
 
 #[cfg(test)]

@@ -7,37 +7,33 @@
 //!      |                               | end       | 1 word -----------. |
 //!      V                               | (private) |                   | |
 //! +-----------+-----------+            +-----------+                   | |
-//! | ref_count | value_ptr |                                            | |
+//! | ref_count | kind      |                                            | |
 //! +-----------+-----------+            +------+------+------+------+   | |
-//! 0 words     1 word      3 words      | ref  | ref  | None | None |   | |
+//! 0 words     1 word      2 words      | ref  | ref  | None | None |   | |
 //!                                      +------+------+------+------+   | |
 //!                                                    ^             ^   | |
 //!                                                    |             `---' |
 //!                                                    `-----------------'
 //! ```
 //!
-//! A slot is one word: the address of a `VMExternData`, or null. Compiled code
-//! that inserts a reference `r` does, in this order:
+//! A slot is one word: the address of a `VMExternData`, or null. Compiled code that inserts a
+//! reference `r` does, in this order:
 //!
-//! 1. if `next == end`, leave for the host, which collects and inserts;
-//! 2. store `r` at `next`, and add one slot to `next`;
-//! 3. add one to `r`'s reference count, and use `r`.
+//! 1. if `next == end`, it calls the host, which collects and inserts;
+//! 2. it stores `r` at `next`, and adds one slot to `next`;
+//! 3. it adds one to the reference count of `r`, and uses `r`.
 //!
-//! A word that was loaded from a table or a global need not be inserted while
-//! that place still holds the reference: as long as nothing is stored, called
-//! or collected, and no stack map calls the word live.
-
-use crate::activations_table::VMExternRefActivationsTable;
-use crate::extern_ref::{VMExternData, VMExternRef};
-use core::mem::{align_of, offset_of, size_of};
+//! A word that was loaded from a table or a global need not be inserted while that place still
+//! holds the reference: as long as nothing is stored, called or collected, and no stack map calls
+//! the word live.
 
 /// Bytes in a word of the host.
 pub(crate) const WORD: usize = size_of::<usize>();
 
 /// Byte offsets and sizes, for a target's pointer width.
 ///
-/// Take [`Offsets::HOST`] in a just-in-time compiler, and [`Offsets::new`] in
-/// a compiler whose target may differ from the machine it runs on.
+/// Take [`Offsets::HOST`] in a just-in-time compiler, and [`Offsets::new`] in a compiler whose
+/// target may differ from the machine it runs on.
 ///
 /// ```
 /// use vmexternref_core::Offsets;
@@ -75,16 +71,10 @@ impl Offsets {
         self.pointer_bytes
     }
 
-    /// Where a [`VMExternData`] holds its reference count, one word.
+    /// Where a [`VMExternData`](crate::VMExternData) holds its reference count, one word.
     #[must_use]
     pub const fn ref_count(self) -> u8 {
         0
-    }
-
-    /// Bytes in a [`VMExternData`].
-    #[must_use]
-    pub const fn extern_data_size(self) -> u8 {
-        3 * self.pointer_bytes
     }
 
     /// Where a table holds the address of the next free slot, one word.
@@ -106,32 +96,20 @@ impl Offsets {
     }
 }
 
-const _: () = {
-    let host = Offsets::HOST;
-    assert!(host.pointer_bytes() as usize == WORD);
-    assert!(host.ref_count() as usize == VMExternData::REF_COUNT_OFFSET);
-    assert!(host.extern_data_size() as usize == size_of::<VMExternData>());
-    assert!(host.table_next() as usize == offset_of!(VMExternRefActivationsTable, next));
-    assert!(host.table_end() as usize == offset_of!(VMExternRefActivationsTable, end));
-    assert!(host.table_slot() as usize == size_of::<Option<VMExternRef>>());
-    assert!(size_of::<VMExternRef>() == WORD);
-    assert!(align_of::<VMExternData>() == WORD);
-};
+const _: () = assert!(Offsets::HOST.pointer_bytes() as usize == WORD);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What a compiler for each width has baked in: a change here breaks compiled code.
     #[test]
-    fn every_width_keeps_the_shape() {
-        for bytes in [4, 8] {
+    fn offsets_are_those_that_compiled_code_has() {
+        for (bytes, end, slot) in [(4, 4, 4), (8, 8, 8)] {
             let offsets = Offsets::new(bytes);
-            assert_eq!(offsets.pointer_bytes(), bytes);
-            assert_eq!(offsets.ref_count(), 0);
-            assert_eq!(offsets.extern_data_size(), 3 * bytes);
-            assert_eq!(offsets.table_next(), 0);
-            assert_eq!(offsets.table_end(), bytes);
-            assert_eq!(offsets.table_slot(), bytes);
+            let compiled = (offsets.ref_count(), offsets.table_next());
+            assert_eq!(compiled, (0, 0));
+            assert_eq!((offsets.table_end(), offsets.table_slot()), (end, slot));
         }
     }
 

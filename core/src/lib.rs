@@ -53,7 +53,7 @@
 //! table.insert_without_gc(dropped);
 //!
 //! let sp = Some(stack.as_ptr().expose_provenance());
-//! let frame = Frame { pc: 0x1010, sp, fp: None };
+//! let frame = Frame::new(0x1010, sp, None);
 //! // Sound, because `stack` is all there is of a stack, and the map describes it.
 //! let report = unsafe {
 //!     let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
@@ -71,28 +71,39 @@ extern crate alloc;
 extern crate std;
 
 mod activations_table;
+mod canary;
+mod comparing;
 mod entry_set;
 mod extern_ref;
+mod fault;
 mod frame_reader;
 mod garbage;
 mod gc;
+mod insertion;
 mod layout;
-mod mark;
+mod marks;
 mod module_maps;
 mod offset_map;
+mod quarantine;
+mod recorded;
 mod ref_count;
 mod registry;
+mod report;
 #[cfg(feature = "wasmtime-environ")]
 mod section;
 mod stack_map;
 mod walker;
 
 pub use activations_table::{CanaryGuard, VMExternRefActivationsTable};
-pub use extern_ref::{OutOfMemory, VMExternData, VMExternRef, drop_extern_ref};
+pub use canary::StackCanary;
+pub use comparing::{ComparingWalker, Difference};
+pub use extern_ref::{OutOfMemory, VMExternData, VMExternRef, drop_extern_ref, set_quarantine};
 pub use garbage::Garbage;
-pub use gc::{GcOutcome, GcReport, collect, gc};
+pub use gc::{collect, gc};
 pub use layout::Offsets;
 pub use module_maps::ModuleStackMaps;
+pub use recorded::RecordedWalker;
 pub use registry::{Matching, RegisterError, Registration, StackMapRegistry, UnregisterError};
+pub use report::{GcOutcome, GcReport};
 pub use stack_map::{StackMap, StackMapError};
-pub use walker::{ComparingWalker, Difference, Frame, RecordedWalker, StackWalker, WalkEnd};
+pub use walker::{Frame, StackWalker, WalkEnd};

@@ -139,7 +139,7 @@ impl Module {
     #[inline]
     pub(crate) fn find(&self, offset: usize) -> Found<'_> {
         let Ok(offset) = u32::try_from(offset) else {
-            return Found::Other;
+            return Found::Code;
         };
         let index = match &self.safepoints {
             Safepoints::Exact(map) => map.get(offset),
@@ -148,7 +148,7 @@ impl Module {
         match index {
             Some(index) => Found::Wasm(self.maps.get(index as usize)),
             None if function_at(&self.functions, offset).is_some() => Found::Wasm(None),
-            None => Found::Other,
+            None => Found::Code,
         }
     }
 
@@ -296,7 +296,7 @@ mod tests {
     /// `None`: not Wasm. `Some([])`: Wasm with nothing live.
     fn found(module: &Module, offset: usize) -> Option<Vec<u32>> {
         match module.find(offset) {
-            Found::Other => None,
+            Found::Code | Found::Outside => None,
             Found::Wasm(map) => Some(map.map_or(vec![], |map| map.live_words().collect())),
         }
     }

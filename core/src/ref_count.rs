@@ -1,30 +1,36 @@
-//! The reference count, and what a collection keeps in it.
+//! The reference count, and what else its word says.
 //!
-//! The word is in one of three states:
+//! The two top bits tell three states apart:
 //!
 //! ```text
-//! live     0 | references, at least 1        any time
-//! marked   1 | references                    only inside a collection, while no other code runs
-//! dead     address of the next dead box      after the last reference went to a `Garbage` list
+//! live     0 0 | references, at least 1
+//! marked   1 0 | references               while a collection knows the box to be a root
+//! dead     1 1 | address of the next dead box, shifted right by two
 //! ```
 //!
-//! Compiled code increments and decrements the word inline without looking at
-//! the top bit, so it must never run while a count is marked.
+//! Compiled code increments and decrements a live count inline, and never looks at the top bits.
+//! Its increment cannot make a dead box live, and its decrement cannot bring a marked count to
+//! zero.
 
+use crate::layout::WORD;
 use core::cell::Cell;
 
-/// The top bit: set while a collection knows the box to be a root.
+/// Set in marked counts, and in dead ones.
 const MARK: usize = 1 << (usize::BITS - 1);
+
+/// Both set in dead counts only.
+const DEAD: usize = MARK | MARK >> 1;
 
 /// The most references that host code may make.
 ///
-/// Host code can forget clones, and so count without end; it is stopped here.
-/// Compiled code is not: each of its increments stands for one word of memory
-/// that holds the reference, so it can add at most `usize::MAX / WORD` to
-/// what host code made, and the sum stays below [`MARK`].
-const LIMIT: usize = usize::MAX >> 2;
+/// Host code can forget clones, and so count without end; it is stopped here. Compiled code is
+/// not: each of its increments stands for one word of memory that holds the reference, so it adds
+/// at most `usize::MAX / WORD`. The sum never reaches [`MARK`]. It could reach the second bit on
+/// 32-bit machines only, by filling three quarters of all memory with one reference.
+const LIMIT: usize = usize::MAX >> 4;
 
-const _: () = assert!(LIMIT + usize::MAX / crate::layout::WORD < MARK);
+const _: () = assert!(LIMIT + usize::MAX / WORD < MARK);
+const _: () = assert!(WORD < 8 || LIMIT + usize::MAX / WORD < MARK >> 1);
 
 /// A plain, not atomic, count of references.
 #[repr(transparent)]
@@ -35,30 +41,50 @@ impl RefCount {
         Self(Cell::new(1))
     }
 
+    /// References to the box; none to a dead one.
+    #[inline]
     pub(crate) fn references(&self) -> usize {
+        if self.is_dead() {
+            return 0;
+        }
         self.0.get() & !MARK
     }
 
-    /// Counts one more reference; aborts at [`LIMIT`], as `Rc` does.
+    /// Counts one more reference.
+    ///
+    /// Aborts where the box is dead, and at [`LIMIT`], as `Rc` does.
     #[inline]
     pub(crate) fn increment(&self) {
-        let references = self.0.get();
-        if references >= LIMIT {
-            abort_overflow();
+        let word = self.0.get();
+        if word >= LIMIT {
+            self.increment_unless_dead();
         }
-        self.0.set(references + 1);
+        self.0.set(word.wrapping_add(1));
+    }
+
+    /// Returns for a marked count below the limit.
+    ///
+    /// Outside of a collection a mark is what remains of a root that the walker did not show
+    /// again: its box is never freed.
+    #[cold]
+    fn increment_unless_dead(&self) {
+        if self.is_dead() {
+            abort("use of a freed reference: it was cloned");
+        }
+        if self.references() >= LIMIT {
+            abort("the reference count of a VMExternRef overflowed");
+        }
     }
 
     /// Counts one reference less, and says whether it was the last.
+    ///
+    /// A marked count never reaches zero.
     #[inline]
     pub(crate) fn decrement(&self) -> bool {
-        let references = self.0.get();
-        debug_assert!(
-            references != 0 && references & MARK == 0,
-            "a reference is given up once, and never while a collection marks"
-        );
-        self.0.set(references.wrapping_sub(1));
-        references == 1
+        let word = self.0.get();
+        debug_assert!(word != 0 && !self.is_dead(), "a reference is given up once");
+        self.0.set(word.wrapping_sub(1));
+        word == 1
     }
 
     /// Sets the mark, and says whether it was clear.
@@ -77,30 +103,56 @@ impl RefCount {
     #[inline]
     pub(crate) fn unmark(&self) -> bool {
         let word = self.0.get();
-        let marked = word & MARK != 0;
+        let marked = word & DEAD == MARK;
         if marked {
             self.0.set(word & !MARK);
         }
         marked
     }
 
-    /// Turns the count of a dead box into a link.
+    /// Whether the last reference is gone.
     #[inline]
-    pub(crate) fn link(&self, next: usize) {
-        self.0.set(next);
+    pub(crate) fn is_dead(&self) -> bool {
+        self.0.get() >= DEAD
     }
 
-    /// The link of a dead box.
+    /// Makes the box a dead one, and links it to `next`: an address that is a multiple of 4, or 0.
     #[inline]
-    pub(crate) fn linked(&self) -> usize {
-        self.0.get()
+    pub(crate) fn kill(&self, next: usize) {
+        self.0.set(DEAD | next >> 2);
+    }
+
+    /// The address that [`kill`](Self::kill) was given last.
+    #[inline]
+    pub(crate) fn next_dead(&self) -> usize {
+        (self.0.get() & !DEAD) << 2
+    }
+
+    /// Takes back what made the box dead. It has no reference then.
+    pub(crate) fn revive(&self) {
+        self.0.set(0);
+    }
+
+    /// Takes back one [`decrement`](Self::decrement).
+    pub(crate) fn restore(&self) {
+        self.0.set(self.0.get().wrapping_add(1));
     }
 }
 
-/// A panic cannot leave an `extern "C"` function: it aborts, also without `std`.
+/// Ends the process with a message, also without `std`.
 #[cold]
-extern "C" fn abort_overflow() -> ! {
-    panic!("the reference count of a VMExternRef overflowed");
+pub(crate) fn abort(message: &str) -> ! {
+    abort_with(format_args!("{message}"))
+}
+
+/// Ends the process with a message: a panic cannot leave an `extern "C"` function.
+#[cold]
+#[expect(
+    improper_ctypes_definitions,
+    reason = "nothing but this crate calls it, and only the ABI's refusal to unwind is wanted"
+)]
+pub(crate) extern "C" fn abort_with(message: core::fmt::Arguments<'_>) -> ! {
+    panic!("{message}");
 }
 
 #[cfg(test)]
@@ -125,5 +177,34 @@ mod tests {
         assert!(count.unmark());
         assert!(!count.unmark());
         assert_eq!(count.references(), 1);
+    }
+
+    /// What remains marked is leaked: counting it aborts nothing and frees nothing.
+    #[test]
+    fn a_marked_count_goes_on_and_never_reaches_zero() {
+        let count = RefCount::one();
+        count.mark();
+        count.increment();
+        assert_eq!(count.references(), 2);
+        assert!(!count.decrement());
+        assert!(!count.decrement());
+        assert!(!count.decrement());
+    }
+
+    #[test]
+    fn a_dead_count_holds_a_link_and_is_never_taken_for_a_root() {
+        let count = RefCount::one();
+        assert!(count.decrement());
+        for next in [0, 4, 0x7fff_fff8, usize::MAX & !3] {
+            count.kill(next);
+            assert_eq!(count.next_dead(), next);
+            assert!(count.is_dead());
+            assert_eq!(count.references(), 0);
+            assert!(!count.mark());
+            assert!(!count.unmark());
+        }
+        count.revive();
+        count.restore();
+        assert_eq!((count.references(), count.is_dead()), (1, false));
     }
 }

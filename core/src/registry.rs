@@ -186,26 +186,18 @@ impl StackMapRegistry {
         matches!(self.modules.read().find(pc), Found::Wasm(_))
     }
 
-    /// Reads, unless the lock stays taken for longer than any writer holds it.
-    ///
-    /// `None` means that the writer cannot go on: it is the code which this
-    /// collection interrupted.
-    pub(crate) fn try_read(&self) -> Option<impl core::ops::Deref<Target = Modules> + '_> {
-        const PATIENCE: usize = 100_000;
-        (0..PATIENCE).find_map(|_| {
-            let guard = self.modules.try_read();
-            if guard.is_none() {
-                core::hint::spin_loop();
-            }
-            guard
-        })
+    /// One version of the registry, for a whole walk.
+    pub(crate) fn read(&self) -> Reading<'_> {
+        Reading(self.modules.read())
     }
+}
 
-    /// Runs `f` with the lock taken for writing.
-    #[cfg(test)]
-    pub(crate) fn while_locked<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _guard = self.modules.write();
-        f()
+/// Finds safepoints in one version of the registry.
+#[derive(Debug)]
+pub(crate) struct Reading<'r>(spin::RwLockReadGuard<'r, Modules>);
+impl Reading<'_> {
+    pub(crate) fn find(&self, pc: usize) -> Found<'_> {
+        self.0.find(pc)
     }
 }
 
@@ -213,7 +205,8 @@ impl StackMapRegistry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found<'m> {
     /// Not compiled code, or code without references such as a trampoline.
-    Other,
+    Outside,
+    Code,
     /// In a Wasm function; with the map, if anything is live there.
     Wasm(Option<&'m StackMap>),
 }
@@ -260,7 +253,7 @@ impl Modules {
     pub(crate) fn find(&self, pc: usize) -> Found<'_> {
         match self.module_at(pc) {
             Some(entry) => entry.module().find(pc - entry.start),
-            None => Found::Other,
+            None => Found::Outside,
         }
     }
 
@@ -441,12 +434,5 @@ mod tests {
         assert!(ours.is_code(0x1010));
         unregister(&theirs, foreign).unwrap();
         assert!(!theirs.is_code(0x1010));
-    }
-
-    #[test]
-    fn reading_gives_up_when_the_lock_stays_taken() {
-        let registry = StackMapRegistry::new();
-        assert!(registry.while_locked(|| registry.try_read().is_none()));
-        assert!(registry.try_read().is_some());
     }
 }

@@ -203,11 +203,7 @@ mod tests {
 
         let sp = stack.as_ptr().expose_provenance();
         // A wrong stack pointer, as after a tail call: the frame pointer is what counts.
-        let frame = Frame {
-            pc,
-            sp: Some(sp - WORD),
-            fp: Some(sp + words * WORD),
-        };
+        let frame = Frame::new(pc, Some(sp - WORD), Some(sp + words * WORD));
         // SAFETY: the frame is all there is of a stack, and each of its words is a reference.
         let report = unsafe {
             let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);

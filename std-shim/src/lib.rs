@@ -12,9 +12,10 @@ pub use collection::{gc, insert_with_gc};
 pub use vmexternref_backtrace::{BacktraceWalker, UnwindTables, UnwindTablesError};
 pub use vmexternref_core::{
     CanaryGuard, ComparingWalker, Difference, Frame, Garbage, GcOutcome, GcReport, Matching,
-    ModuleStackMaps, Offsets, OutOfMemory, RecordedWalker, RegisterError, Registration, StackMap,
-    StackMapError, StackMapRegistry, StackWalker, UnregisterError, VMExternData, VMExternRef,
-    VMExternRefActivationsTable, WalkEnd, collect, drop_extern_ref, gc as gc_with,
+    ModuleStackMaps, Offsets, OutOfMemory, RecordedWalker, RegisterError, Registration,
+    StackCanary, StackMap, StackMapError, StackMapRegistry, StackWalker, UnregisterError,
+    VMExternData, VMExternRef, VMExternRefActivationsTable, WalkEnd, collect, drop_extern_ref,
+    gc as gc_with, set_quarantine,
 };
 #[cfg(all(
     feature = "frame-pointer",

@@ -6,6 +6,16 @@ use vmexternref_core::{Frame, StackWalker, WalkEnd};
 /// Bytes in a frame record: the older frame pointer and the return address.
 const RECORD: usize = 2 * size_of::<usize>();
 
+/// Whether compiled code keeps its frame record at the top of its frame here.
+///
+/// Cranelift does on these architectures. On `s390x` it keeps a back chain at the bottom instead.
+const RECORD_ON_TOP: bool = cfg!(any(
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "x86",
+    target_arch = "x86_64"
+));
+
 /// Walks every frame that the system's unwinder finds.
 ///
 /// ```text
@@ -20,8 +30,9 @@ const RECORD: usize = 2 * size_of::<usize>();
 /// ```
 ///
 /// The unwinder tells a frame's `sp` only, so each frame is reported when the next one is known.
-/// Its `fp` is right for every frame that keeps its frame record at its top, as Wasm frames do;
-/// for a host frame it need not mean anything. The oldest frame's is `None`.
+/// Its `fp` is right for every frame that keeps its frame record at its top, as Wasm frames do on
+/// x86, `AArch64` and RISC-V; for a host frame it need not mean anything. The oldest frame's is
+/// `None`, and so is every frame's on other architectures.
 ///
 /// A walk to the end is [`WalkEnd::Unproven`]: the end of the stack looks like code without tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,54 +42,55 @@ pub struct BacktraceWalker;
 // `Complete` is never said.
 unsafe impl StackWalker for BacktraceWalker {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-        let mut delayed = Delayed::default();
+        let mut delayed = Delayed::new(RECORD_ON_TOP);
         let mut end = WalkEnd::Unproven;
         backtrace::trace(|frame| {
             let (pc, sp) = (frame.ip().addr(), frame.sp().addr());
             if sp == 0 {
-                log::warn!("the unwinder does not know the stack pointer at pc {pc:#x}");
-                end = WalkEnd::Stopped;
+                end = WalkEnd::stopped("the unwinder does not know the stack pointer", Some(pc));
                 return false;
             }
             if let Some(ready) = delayed.next(pc, sp)
                 && visit(ready).is_break()
             {
-                end = WalkEnd::Stopped;
-                delayed.0 = None;
+                end = WalkEnd::INTERRUPTED;
+                delayed.frame = None;
                 return false;
             }
             true
         });
-        match delayed.0 {
-            Some(oldest) if visit(oldest).is_break() => WalkEnd::Stopped,
+        match delayed.frame {
+            Some(oldest) if visit(oldest).is_break() => WalkEnd::INTERRUPTED,
             _ => end,
         }
     }
 }
 
 /// The frame that waits for the next one, which tells its frame pointer.
-#[derive(Default)]
-struct Delayed(Option<Frame>);
+struct Delayed {
+    frame: Option<Frame>,
+    record_on_top: bool,
+}
 
 impl Delayed {
+    const fn new(record_on_top: bool) -> Self {
+        Self {
+            frame: None,
+            record_on_top,
+        }
+    }
+
     /// Takes in a frame, and gives back the one before it.
     fn next(&mut self, pc: usize, sp: usize) -> Option<Frame> {
-        let found = Frame {
-            pc,
-            sp: Some(sp),
-            fp: None,
-        };
-        let ready = self.0.replace(found)?;
-        Some(Frame {
-            fp: sp.checked_sub(RECORD),
-            ..ready
-        })
+        let ready = self.frame.replace(Frame::new(pc, Some(sp), None))?;
+        let record = sp.checked_sub(RECORD).filter(|_| self.record_on_top);
+        Some(Frame::new(ready.pc, ready.sp, record))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BacktraceWalker, Delayed, RECORD};
+    use super::{BacktraceWalker, Delayed, RECORD, RECORD_ON_TOP};
     use core::hint::black_box;
     use core::ops::ControlFlow;
     use vmexternref_core::{Frame, StackWalker, WalkEnd};
@@ -135,7 +147,8 @@ mod tests {
     fn every_frame_but_the_oldest_has_a_frame_pointer_at_its_top() {
         let (frames, _) = walk();
         for pair in frames.windows(2) {
-            assert_eq!(pair[0].fp, pair[1].sp.map(|sp| sp - RECORD));
+            let record = pair[1].sp.map(|sp| sp - RECORD);
+            assert_eq!(pair[0].fp, record.filter(|_| RECORD_ON_TOP));
         }
         assert_eq!(frames.last().expect("frames").fp, None);
     }
@@ -146,28 +159,28 @@ mod tests {
             let total = walk_at_most(usize::MAX).0.len();
             for limit in [1, 2, 5, total - 1, total] {
                 let (frames, end) = walk_at_most(limit);
-                assert_eq!((frames.len(), end), (limit, WalkEnd::Stopped));
+                assert_eq!((frames.len(), end), (limit, WalkEnd::INTERRUPTED));
             }
         });
     }
 
     #[test]
     fn a_stack_pointer_too_low_for_a_record_gives_no_frame_pointer() {
-        let mut delayed = Delayed::default();
+        let mut delayed = Delayed::new(true);
         assert_eq!(delayed.next(1, 4), None);
-        assert_eq!(
-            delayed.next(2, 8),
-            Some(Frame {
-                pc: 1,
-                sp: Some(4),
-                fp: None
-            })
-        );
-        let ready = Some(Frame {
-            pc: 2,
-            sp: Some(8),
-            fp: Some(0x100),
-        });
+        assert_eq!(delayed.next(2, 8), Some(Frame::new(1, Some(4), None)));
+        let ready = Some(Frame::new(2, Some(8), Some(0x100)));
         assert_eq!(delayed.next(3, 0x100 + RECORD), ready);
+    }
+
+    /// Defect: on `s390x` the walker called a word the frame pointer that is none.
+    #[test]
+    fn a_frame_without_a_record_at_its_top_has_no_frame_pointer() {
+        let mut delayed = Delayed::new(false);
+        assert_eq!(delayed.next(1, 0x1000), None);
+        assert_eq!(
+            delayed.next(2, 0x2000),
+            Some(Frame::new(1, Some(0x1000), None))
+        );
     }
 }

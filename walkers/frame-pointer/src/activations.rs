@@ -3,7 +3,6 @@
 use crate::chain::{Chain, ChainEnd, RECORD};
 use crate::entering::Activation;
 use crate::layout::ActivationRecord;
-use core::fmt;
 use core::ops::{ControlFlow, Range};
 use core::ptr;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
@@ -12,14 +11,11 @@ use vmexternref_core::{Frame, StackWalker, WalkEnd};
 ///
 /// The walk is `Complete` when each activation's chain of frame records led from its exit
 /// trampoline to its entry trampoline, and each activation lies above the one inside it. Anything
-/// else is `Stopped`, with a warning in the log that names the reason.
+/// else is `Stopped`, with the reason.
 ///
-/// Host frames are neither visited nor read, so it does not matter how the host was compiled.
-///
-/// A walk that stops shows the `pc` at which it did in a frame without addresses, so that a
-/// collection keeps everything. Of an activation that was entered, but never left through an exit
-/// trampoline, there is not even a `pc` to show: a stack canary makes a collection keep everything
-/// then too.
+/// Host frames are neither visited nor read, so it does not matter how the host was compiled. Each
+/// visited frame is [surely one of compiled code](Frame::compiled): a collection keeps everything
+/// if one lies in no registered module.
 ///
 /// What trampolines do, done by hand on an array that stands for a stack:
 ///
@@ -111,39 +107,15 @@ enum Unsound {
     OutOfBounds,
 }
 
-impl fmt::Display for Unsound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Unsound {
+    /// The fault as part of a sentence.
+    const fn reason(self) -> &'static str {
+        match self {
             Self::Incomplete => "Wasm was entered but not left through an exit trampoline",
             Self::OutOfOrder => "the activation does not lie above those inside it",
             Self::OutOfBounds => "the activation lies outside the stack",
-        })
+        }
     }
-}
-
-/// Stops a walk, after showing a frame without addresses.
-///
-/// A collection that saw no Wasm frame may take it that there is none; this one says otherwise.
-#[cold]
-fn stop_at(pc: usize, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-    if pc != 0 {
-        let (sp, fp) = (None, None);
-        let _ = visit(Frame { pc, sp, fp });
-    }
-    WalkEnd::Stopped
-}
-
-#[cold]
-fn warn(activation: Activation, reason: &dyn fmt::Display) {
-    let Activation {
-        exit_pc,
-        exit_fp,
-        entry_fp,
-    } = activation;
-    log::warn!(
-        "stopped walking an activation (exit pc {exit_pc:#x}, exit fp {exit_fp:#x}, \
-         entry fp {entry_fp:#x}): {reason}"
-    );
 }
 
 /// The word at an address of the stack that is being walked.
@@ -169,9 +141,9 @@ unsafe impl StackWalker for ActivationsWalker<'_> {
             }
             let bounds = match self.bounds(activation, lowest) {
                 Ok(bounds) => bounds,
-                Err(reason) => {
-                    warn(activation, &reason);
-                    return stop_at(activation.exit_pc, visit);
+                Err(unsound) => {
+                    let pc = (activation.exit_pc != 0).then_some(activation.exit_pc);
+                    return WalkEnd::stopped(unsound.reason(), pc);
                 }
             };
             lowest = bounds.end + RECORD;
@@ -182,18 +154,14 @@ unsafe impl StackWalker for ActivationsWalker<'_> {
                 bounds,
             };
             let end = chain.follow(word_of_stack, |link| {
-                visit(Frame {
-                    pc: link.pc,
-                    sp: Some(link.sp),
-                    fp: Some(link.fp),
-                })
+                visit(Frame::new(link.pc, Some(link.sp), Some(link.fp)).of_compiled_code())
             });
             match end {
                 ChainEnd::Reached { .. } => {}
-                ChainEnd::Interrupted => return WalkEnd::Stopped,
+                ChainEnd::Interrupted => return WalkEnd::INTERRUPTED,
                 ChainEnd::Broken { reason, last } => {
-                    warn(activation, &reason);
-                    return stop_at(last.map_or(activation.exit_pc, |link| link.pc), visit);
+                    let pc = last.map_or(activation.exit_pc, |link| link.pc);
+                    return WalkEnd::stopped(reason.reason(), Some(pc));
                 }
             }
         }
@@ -208,7 +176,6 @@ mod tests {
     use crate::entering::Activation;
     use crate::layout::ActivationRecord;
     use core::ops::ControlFlow;
-    use std::vec;
     use std::vec::Vec;
     use vmexternref_core::{Frame, StackWalker, WalkEnd};
 
@@ -241,18 +208,13 @@ mod tests {
         }
 
         fn frame(&self, pc: usize, sp: usize, fp: usize) -> Frame {
-            Frame {
-                pc,
-                sp: Some(self.at(sp)),
-                fp: Some(self.at(fp)),
-            }
+            Frame::new(pc, Some(self.at(sp)), Some(self.at(fp))).of_compiled_code()
         }
     }
 
-    /// What a walk shows where it stops.
-    fn lost(pc: usize) -> Frame {
-        let (sp, fp) = (None, None);
-        Frame { pc, sp, fp }
+    /// How a walk ends that stopped at `pc`, for whatever reason.
+    fn stopped_at(pc: Option<usize>, end: WalkEnd) -> bool {
+        matches!(end, WalkEnd::Stopped { pc: at, .. } if at == pc)
     }
 
     fn walk(walker: &ActivationsWalker<'_>) -> (Vec<Frame>, WalkEnd) {
@@ -345,12 +307,10 @@ mod tests {
             },
         ] {
             let record = record_of(activation);
-            let walked = walk(&ActivationsWalker::new(&record));
-            let shown = match activation.exit_pc {
-                0 => Vec::new(),
-                pc => vec![lost(pc)],
-            };
-            assert_eq!(walked, (shown, WalkEnd::Stopped), "{activation:?}");
+            let (frames, end) = walk(&ActivationsWalker::new(&record));
+            let pc = (activation.exit_pc != 0).then_some(11);
+            assert_eq!(frames, [], "{activation:?}");
+            assert!(stopped_at(pc, end), "{activation:?} {end}");
         }
     }
 
@@ -363,13 +323,18 @@ mod tests {
             (12, 15, 21),
             (15, 20, 22),
         ]);
-        for (exit, expected) in [(9, WalkEnd::Stopped), (12, WalkEnd::Complete)] {
+        for (exit, stops) in [(9, true), (12, false)] {
             let record = record_of(stack.activation(exit, 21, 20));
             let (frames, end) = enter(&record, || {
                 record.set_youngest(stack.activation(0, 11, 8));
                 walk(&ActivationsWalker::new(&record))
             });
-            assert_eq!(end, expected, "outer exit trampoline at word {exit}");
+            assert_eq!(
+                end.is_stopped(),
+                stops,
+                "outer exit trampoline at word {exit}"
+            );
+            assert_eq!(end == WalkEnd::Complete, !stops);
             assert_eq!(frames[0], stack.frame(11, 2, 3));
         }
     }
@@ -381,9 +346,8 @@ mod tests {
             let stack = Stack::new(&[(0, 3, 11), (3, older, 12)]);
             let record = record_of(stack.activation(0, 11, 8));
             let (frames, end) = walk(&ActivationsWalker::new(&record));
-            let expected = [stack.frame(11, 2, 3), lost(12)];
-            assert_eq!(frames, expected, "leads to word {older}");
-            assert_eq!(end, WalkEnd::Stopped, "leads to word {older}");
+            assert_eq!(frames, [stack.frame(11, 2, 3)], "leads to word {older}");
+            assert!(stopped_at(Some(12), end), "leads to word {older}: {end}");
         }
     }
 
@@ -392,20 +356,21 @@ mod tests {
         let stack = Stack::new(&[(2, 5, 11), (5, 8, 12)]);
         let record = record_of(stack.activation(2, 11, 8));
         let walker = ActivationsWalker::new(&record);
-        for (bounds, expected) in [
-            (stack.at(2)..stack.at(10), WalkEnd::Complete),
-            (stack.at(3)..stack.at(10), WalkEnd::Stopped),
-            (stack.at(2)..stack.at(10) - 1, WalkEnd::Stopped),
-            (stack.at(2)..stack.at(7), WalkEnd::Stopped),
-            (0..0, WalkEnd::Stopped),
+        for (bounds, whole) in [
+            (stack.at(2)..stack.at(10), true),
+            (stack.at(3)..stack.at(10), false),
+            (stack.at(2)..stack.at(10) - 1, false),
+            (stack.at(2)..stack.at(7), false),
+            (0..0, false),
         ] {
             let (frames, end) = walk(&walker.clone().with_stack(bounds.clone()));
-            assert_eq!(end, expected, "{bounds:x?}");
-            let shown = match end {
-                WalkEnd::Complete => stack.frame(11, 4, 5),
-                _ => lost(11),
-            };
-            assert_eq!(frames, [shown]);
+            if whole {
+                assert_eq!(end, WalkEnd::Complete, "{bounds:x?}");
+                assert_eq!(frames, [stack.frame(11, 4, 5)]);
+            } else {
+                assert!(stopped_at(Some(11), end), "{bounds:x?}: {end}");
+                assert_eq!(frames, []);
+            }
         }
     }
 
@@ -423,12 +388,9 @@ mod tests {
                 exit_fp,
                 entry_fp,
             });
-            let walked = walk(&ActivationsWalker::new(&record));
-            assert_eq!(
-                walked,
-                (vec![lost(11)], WalkEnd::Stopped),
-                "{exit_fp:#x} {entry_fp:#x}"
-            );
+            let (frames, end) = walk(&ActivationsWalker::new(&record));
+            assert_eq!(frames, [], "{exit_fp:#x} {entry_fp:#x}");
+            assert!(stopped_at(Some(11), end), "{exit_fp:#x} {entry_fp:#x}");
         }
     }
 
@@ -441,6 +403,6 @@ mod tests {
             visits += 1;
             ControlFlow::Break(())
         });
-        assert_eq!((visits, end), (1, WalkEnd::Stopped));
+        assert_eq!((visits, end), (1, WalkEnd::INTERRUPTED));
     }
 }

@@ -16,7 +16,6 @@
 //! stack.
 
 use crate::arch::strip;
-use core::fmt;
 use core::ops::{ControlFlow, Range};
 
 /// Bytes in a word of the host.
@@ -26,54 +25,32 @@ pub(crate) const WORD: usize = size_of::<usize>();
 pub(crate) const RECORD: usize = 2 * WORD;
 
 /// A chain of frame records: where it starts, ends and may lead.
-///
-/// ```
-/// use core::ops::ControlFlow;
-/// use vmexternref_frame_pointer::{Chain, ChainEnd, Link};
-///
-/// const WORD: usize = size_of::<usize>();
-/// // Three records on a "stack" at address 0: at words 1, 4 and 8.
-/// let stack = [0, 4 * WORD, 0x1111, 0, 8 * WORD, 0x2222, 0, 0, 0, 0x3333];
-/// let chain = Chain { pc: None, record: WORD, end: 0, bounds: 0..stack.len() * WORD };
-///
-/// let mut pcs = Vec::new();
-/// let end = chain.follow(
-///     |address| stack.get(address / WORD).copied(),
-///     |link| {
-///         pcs.push(link.pc);
-///         ControlFlow::Continue(())
-///     },
-/// );
-/// assert_eq!(pcs, [0x1111, 0x2222]);
-/// let last = Link { pc: 0x3333, sp: 10 * WORD, fp: 0 };
-/// assert_eq!(end, ChainEnd::Reached { last });
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
+pub(crate) struct Chain {
     /// The first frame's return address, if not the one in the record.
-    pub pc: Option<usize>,
+    pub(crate) pc: Option<usize>,
     /// Address of the youngest record: that of the first frame's callee.
-    pub record: usize,
+    pub(crate) record: usize,
     /// The frame pointer that ends the chain; its frame is not visited.
-    pub end: usize,
+    pub(crate) end: usize,
     /// Addresses that every record must lie in, with both words.
-    pub bounds: Range<usize>,
+    pub(crate) bounds: Range<usize>,
 }
 
 /// A frame, as the record of its callee tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     /// Where the callee returns to.
-    pub pc: usize,
+    pub(crate) pc: usize,
     /// The frame's stack pointer at the call: the address after its callee's record.
-    pub sp: usize,
+    pub(crate) sp: usize,
     /// The frame's frame pointer.
-    pub fp: usize,
+    pub(crate) fp: usize,
 }
 
 /// How a chain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChainEnd {
+pub(crate) enum ChainEnd {
     /// The chain led to the frame pointer that ends it.
     Reached {
         /// The frame with that frame pointer; it was not visited.
@@ -92,8 +69,7 @@ pub enum ChainEnd {
 
 /// What is wrong with a step from one frame record to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Broken {
+pub(crate) enum Broken {
     /// The record's address is not a multiple of a word.
     Misaligned,
     /// The record is not above the one that leads to it.
@@ -104,18 +80,17 @@ pub enum Broken {
     Unreadable,
 }
 
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Broken {
+    /// The fault as part of a sentence.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
             Self::Misaligned => "the frame pointer is not aligned to a word",
             Self::NotOlder => "the frame pointer does not lead to an older frame",
             Self::OutOfBounds => "the frame pointer leads out of the stack's bounds",
             Self::Unreadable => "the stack cannot be read there",
-        })
+        }
     }
 }
-
-impl core::error::Error for Broken {}
 
 impl Chain {
     /// Visits the chain's frames, youngest first.
@@ -123,19 +98,21 @@ impl Chain {
     /// `read` returns the word at an address. It is asked for aligned addresses within the bounds
     /// only, twice a frame at most; each record lies above the one before, so the walk ends.
     #[inline]
-    pub fn follow(
+    pub(crate) fn follow(
         &self,
         read: impl Fn(usize) -> Option<usize>,
         visit: impl FnMut(Link) -> ControlFlow<()>,
     ) -> ChainEnd {
-        self.follow_records(|link| link.fp, read, visit)
+        self.follow_records(|link| link.fp, strip, read, visit)
     }
 
-    /// Like [`Chain::follow`], where `record_of` tells where a frame keeps its record.
+    /// Like [`Chain::follow`], where `record_of` tells where a frame keeps its record, and `strip`
+    /// makes a plain address of a return address in memory.
     #[inline]
     pub(crate) fn follow_records(
         &self,
         record_of: impl Fn(&Link) -> usize,
+        strip: impl Fn(usize) -> usize,
         read: impl Fn(usize) -> Option<usize>,
         mut visit: impl FnMut(Link) -> ControlFlow<()>,
     ) -> ChainEnd {
@@ -411,6 +388,7 @@ mod tests {
         let mut links = Vec::new();
         let end = chain(&memory, at(0), at(8)).follow_records(
             |link| link.fp - RECORD,
+            |pc| pc,
             |address| memory.read(address),
             |link| {
                 links.push(link);
@@ -431,6 +409,34 @@ mod tests {
             fp: at(8),
         };
         assert_eq!(end, ChainEnd::Reached { last });
+    }
+
+    /// Return addresses may be signed, the first one too, which the exit trampoline stores.
+    #[test]
+    fn every_return_address_is_stripped() {
+        const SIGNATURE: usize = 0xff << 16;
+        let words = [at(2), 11, at(4), 12 | SIGNATURE, 0, 13 | SIGNATURE];
+        let memory = Memory {
+            base: BASE,
+            words: &words,
+        };
+        let mut chain = chain(&memory, at(0), 0);
+        chain.pc = Some(99 | SIGNATURE);
+        let mut pcs = Vec::new();
+        let end = chain.follow_records(
+            |link| link.fp,
+            |pc| pc & !SIGNATURE,
+            |address| memory.read(address),
+            |link| {
+                pcs.push(link.pc);
+                ControlFlow::Continue(())
+            },
+        );
+        assert_eq!(pcs, [99, 12]);
+        let ChainEnd::Reached { last } = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(last.pc, 13);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The walker that starts at the frame that calls it.
 
-use crate::arch::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer};
-use crate::chain::{Broken, Chain, ChainEnd, Link};
+use crate::arch::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
+use crate::chain::{Chain, ChainEnd, Link};
 use core::marker::PhantomData;
 use core::ops::{ControlFlow, Range};
 use core::ptr;
@@ -83,24 +83,24 @@ impl<'r> CurrentFrameWalker<'r> {
         }
     }
 
-    /// Visits the frame whose frame pointer leads nowhere, as far as it is known.
+    /// Visits the frame whose frame pointer leads nowhere, and ends the walk with `end`.
     ///
     /// The address after its callee's record serves as its stack pointer: where that is not quite
     /// it, the frame is the host's, and only seems to begin a little younger than it does.
     fn visit_last(
         &self,
         last: Link,
+        end: WalkEnd,
         visit: &mut dyn FnMut(Frame) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    ) -> WalkEnd {
         if self.registry.is_code(last.pc) {
             // The words of a Wasm frame are found from its frame pointer, which is not to be had.
-            return ControlFlow::Break(());
+            return WalkEnd::stopped("a compiled frame has no frame pointer", Some(last.pc));
         }
-        visit(Frame {
-            pc: last.pc,
-            sp: Some(last.sp),
-            fp: None,
-        })
+        match visit(Frame::new(last.pc, Some(last.sp), None)) {
+            ControlFlow::Continue(()) => end,
+            ControlFlow::Break(()) => WalkEnd::INTERRUPTED,
+        }
     }
 }
 
@@ -111,12 +111,6 @@ fn word_of_stack(address: usize) -> Option<usize> {
     // SAFETY: the chain asks for aligned words between the current frame and the end of the stack,
     // which can be read, as the caller of `CurrentFrameWalker::new` guarantees.
     Some(unsafe { word.read() })
-}
-
-#[cold]
-fn stopped(reason: Broken) -> WalkEnd {
-    log::debug!("the chain of frames from the current one breaks: {reason}");
-    WalkEnd::Stopped
 }
 
 // SAFETY: where every frame has its record, as the caller of `CurrentFrameWalker::new` guarantees,
@@ -135,27 +129,23 @@ unsafe impl StackWalker for CurrentFrameWalker<'_> {
         let mut host_callee = true;
         let end = chain.follow_records(
             |link| self.record_of(link),
+            strip,
             word_of_stack,
             |link| {
                 let sp = (HOST_RECORD_ON_TOP || !host_callee).then_some(link.sp);
                 host_callee = !HOST_RECORD_ON_TOP && !self.registry.is_code(link.pc);
-                visit(Frame {
-                    pc: link.pc,
-                    sp,
-                    fp: Some(link.fp),
-                })
+                visit(Frame::new(link.pc, sp, Some(link.fp)))
             },
         );
         match end {
-            ChainEnd::Reached { last } if self.visit_last(last, visit).is_continue() => {
-                WalkEnd::Unproven
-            }
-            ChainEnd::Reached { .. } | ChainEnd::Interrupted => WalkEnd::Stopped,
+            ChainEnd::Reached { last } => self.visit_last(last, WalkEnd::Unproven, visit),
+            ChainEnd::Interrupted => WalkEnd::INTERRUPTED,
             ChainEnd::Broken { reason, last } => {
-                if let Some(last) = last {
-                    let _ = self.visit_last(last, visit);
+                let end = WalkEnd::stopped(reason.reason(), last.map(|link| link.pc));
+                match last {
+                    Some(last) => self.visit_last(last, end, visit),
+                    None => end,
                 }
-                stopped(reason)
             }
         }
     }
@@ -169,6 +159,13 @@ mod tests {
     use core::ops::{ControlFlow, Range};
     use std::vec::Vec;
     use vmexternref_core::{Frame, StackMapRegistry, StackWalker, WalkEnd};
+
+    fn assert_frame_pointers() {
+        assert!(
+            host_has_frame_pointers(),
+            "these tests need `-C force-frame-pointers=yes`, which .cargo/config.toml sets"
+        );
+    }
 
     fn walk(registry: &StackMapRegistry, stack: Range<usize>) -> (Vec<Frame>, WalkEnd) {
         let mut frames = Vec::new();
@@ -197,12 +194,10 @@ mod tests {
 
     #[test]
     fn each_rust_frame_is_found_once() {
-        if !host_has_frame_pointers() {
-            return;
-        }
+        assert_frame_pointers();
         recurse(20, &mut Vec::new(), &mut |locals| {
             let (frames, end) = walk(&StackMapRegistry::new(), 0..locals[0]);
-            assert_eq!(end, WalkEnd::Stopped, "older frames are out of bounds");
+            assert!(end.is_stopped(), "older frames are out of bounds");
             let sps: Vec<usize> = frames.iter().filter_map(|frame| frame.sp).collect();
             assert!(sps.is_sorted_by(|a, b| a < b), "{sps:x?}");
             for caller in locals.windows(2) {
@@ -217,20 +212,19 @@ mod tests {
 
     #[test]
     fn a_walk_that_starts_outside_the_stack_visits_nothing() {
-        if !host_has_frame_pointers() {
-            return;
-        }
+        assert_frame_pointers();
         let local = 0_usize;
         let here = (&raw const local).addr();
         for stack in [0..0, 0..here - (1 << 16), here + (1 << 20)..usize::MAX] {
-            let walked = walk(&StackMapRegistry::new(), stack.clone());
-            assert_eq!(walked, (Vec::new(), WalkEnd::Stopped), "{stack:x?}");
+            let (frames, end) = walk(&StackMapRegistry::new(), stack.clone());
+            assert_eq!(frames, [], "{stack:x?}");
+            assert!(end.is_stopped(), "{stack:x?}");
         }
     }
 
     #[cfg(target_arch = "x86_64")]
     mod with_an_oldest_frame {
-        use super::{Frame, StackMapRegistry, Vec, WalkEnd, host_has_frame_pointers, walk};
+        use super::{Frame, StackMapRegistry, Vec, WalkEnd, assert_frame_pointers, walk};
         use core::arch::naked_asm;
         use vmexternref_core::{Matching, ModuleStackMaps};
 
@@ -284,9 +278,7 @@ mod tests {
 
         #[test]
         fn a_chain_that_ends_is_unproven_and_its_last_frame_is_seen() {
-            if !host_has_frame_pointers() {
-                return;
-            }
+            assert_frame_pointers();
             let walk = walk_under(0, StackMapRegistry::new());
             assert_eq!(walk.end, WalkEnd::Unproven);
             let last = walk.frames.last().expect("frames");
@@ -296,12 +288,10 @@ mod tests {
 
         #[test]
         fn a_chain_that_breaks_is_stopped_and_its_last_host_frame_is_seen() {
-            if !host_has_frame_pointers() {
-                return;
-            }
+            assert_frame_pointers();
             for fp in [1, 8, usize::MAX, usize::MAX - 7] {
                 let walk = walk_under(fp, StackMapRegistry::new());
-                assert_eq!(walk.end, WalkEnd::Stopped, "{fp:#x}");
+                assert!(walk.end.is_stopped(), "{fp:#x}");
                 assert_eq!(
                     walk.frames.last().map(|last| (last.pc, last.fp)),
                     Some((PC, None))
@@ -311,15 +301,13 @@ mod tests {
 
         #[test]
         fn a_compiled_frame_without_a_frame_pointer_is_not_visited() {
-            if !host_has_frame_pointers() {
-                return;
-            }
+            assert_frame_pointers();
             for fp in [0, 8] {
                 let registry = StackMapRegistry::new();
                 let module = ModuleStackMaps::new(0x100, Matching::Exact);
                 registry.register(PC - 0x10, module).expect("registered");
                 let walk = walk_under(fp, registry);
-                assert_eq!(walk.end, WalkEnd::Stopped);
+                assert!(walk.end.is_stopped());
                 assert!(
                     walk.frames
                         .iter()

@@ -43,7 +43,7 @@
 //! Each Wasm frame's return address, stack pointer and frame pointer, youngest first, through
 //! host-to-Wasm calls nested to any depth; about two nanoseconds a frame, no allocation, no lock,
 //! no unwind tables. Every step is checked before it is taken: a chain that is misaligned, turns
-//! back or leaves its bounds ends the walk as [`WalkEnd::Stopped`] with a line in the log.
+//! back or leaves its bounds ends the walk as [`WalkEnd::Stopped`], with the reason.
 //!
 //! # Your responsibilities
 //!
@@ -101,7 +101,6 @@ mod current_frame;
 extern crate std;
 
 pub use activations::ActivationsWalker;
-pub use chain::{Broken, Chain, ChainEnd, Link};
 #[cfg(all(
     target_pointer_width = "64",
     any(

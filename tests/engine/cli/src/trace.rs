@@ -7,7 +7,7 @@ use core::ops::{ControlFlow, Range};
 use core::ptr;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use vmexternref_core::{Frame, StackWalker, WalkEnd};
+use vmexternref_core::{Frame, RecordedWalker, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::{CompiledModule, Safepoint};
 
 /// What lies where in the code of all modules.
@@ -124,13 +124,13 @@ fn live_words(frame: &Frame, safepoint: &Safepoint) -> impl Iterator<Item = (usi
 // SAFETY: it visits what the other walker visits, and passes on how that ends.
 unsafe impl StackWalker for Tracing {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        // Everything is told before the first visit: a walk runs no code of others.
+        let recorded = RecordedWalker::record(&*self.walker);
         self.console.line("trace: walk");
-        let end = self.walker.walk(&mut |frame| {
-            self.show(&frame);
-            visit(frame)
-        });
-        self.console.line(format_args!("trace: walk ends: {end:?}"));
-        end
+        recorded.frames().iter().for_each(|frame| self.show(frame));
+        self.console
+            .line(format_args!("trace: walk ends: {}", recorded.end()));
+        recorded.walk(visit)
     }
 }
 
@@ -141,7 +141,7 @@ struct ShownFrame<'a> {
 
 impl fmt::Display for ShownFrame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Frame { pc, sp, fp } = self.frame;
+        let Frame { pc, sp, fp, .. } = self.frame;
         write!(f, "trace:   frame pc {pc:#x}")?;
         for (name, address) in [("fp", fp), ("sp", sp)] {
             match address {
@@ -183,11 +183,7 @@ mod tests {
             functions: vec![0..0x20, 0x20..0x30],
             safepoints: BTreeMap::from([(0x30, safepoint)]),
         };
-        let frame = Frame {
-            pc: 0x1030,
-            sp: Some(0x7000),
-            fp: None,
-        };
+        let frame = Frame::new(0x1030, Some(0x7000), None);
         let shown = |offset| {
             let place = code.place(offset);
             let place = place.as_ref();

@@ -65,8 +65,16 @@ fn context(
     (session, down)
 }
 
-/// Runs A → B → A → …; the contract breaks that the collections reported.
-fn call_each_other(walker: WalkerKind, zeal: bool, stack: Range<usize>) -> usize {
+/// What the collections of both stores reported.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    contract_breaks: usize,
+    foreign_roots: usize,
+    kept: usize,
+}
+
+/// Runs A → B → A → …, with and without the stores' leave to see each other's references.
+fn call_each_other(walker: WalkerKind, zeal: bool, allowed: bool, stack: Range<usize>) -> Found {
     let settings = Settings {
         zeal,
         ..Settings::new(walker, stack)
@@ -78,11 +86,19 @@ fn call_each_other(walker: WalkerKind, zeal: bool, stack: Range<usize>) -> usize
     let (b, down_in_b) = context(&settings, &registry, &census, &to_a);
     to_a.set((a.store().downgrade(), down_in_a)).unwrap();
     to_b.set((b.store().downgrade(), down_in_b)).unwrap();
-    let breaks = Rc::new(Cell::new(0));
+    let found = Rc::new(Cell::new(Found::default()));
     for session in [&a, &b] {
-        let breaks = Rc::clone(&breaks);
-        let count = move |report: &GcReport| breaks.set(breaks.get() + report.contract_breaks);
+        let found = Rc::clone(&found);
+        let count = move |report: &GcReport| {
+            let before = found.get();
+            found.set(Found {
+                contract_breaks: before.contract_breaks + report.contract_breaks,
+                foreign_roots: before.foreign_roots + report.foreign_roots,
+                kept: before.kept + usize::from(!report.swept()),
+            });
+        };
         session.store().set_gc_observer(Box::new(count));
+        session.store().allow_foreign_roots(allowed);
     }
     let null = Val::ExternRef(None);
     let refused = down_in_a.call(a.store(), &[Val::I64(0), null]);
@@ -99,18 +115,28 @@ fn call_each_other(walker: WalkerKind, zeal: bool, stack: Range<usize>) -> usize
     b.store().gc();
     assert_eq!(census.alive(), 0, "after the last collection");
     assert_eq!((a.finish(), b.finish()), (0, 0));
-    breaks.get()
+    found.get()
 }
 
 #[test]
 fn stores_that_call_each_other_free_nothing_of_the_other_one() {
     for walker in WalkerKind::ALL {
         for zeal in [false, true] {
-            let breaks = on_guest_stack(1 << 20, |stack| call_each_other(walker, zeal, stack));
-            let breaks = breaks.unwrap();
-            match walker {
-                WalkerKind::Activations => assert_eq!(breaks, 0, "sees its own frames only"),
-                _ => assert!(breaks > 0, "sees the other store's frames, and says so"),
+            for allowed in [false, true] {
+                let run = |stack| call_each_other(walker, zeal, allowed, stack);
+                let found = on_guest_stack(1 << 20, run).unwrap();
+                let (breaks, foreign) = (found.contract_breaks, found.foreign_roots);
+                match (walker, allowed) {
+                    (WalkerKind::Activations, _) => {
+                        assert_eq!((breaks, foreign), (0, 0), "sees its own frames only");
+                        assert_eq!(found.kept, 0);
+                    }
+                    (_, true) => {
+                        assert!(breaks == 0 && foreign > 0, "{walker:?} {found:?}");
+                        assert_eq!(found.kept, 0);
+                    }
+                    (_, false) => assert!(breaks > 0 && found.kept > 0, "{walker:?} {found:?}"),
+                }
             }
         }
     }

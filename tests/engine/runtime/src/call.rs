@@ -25,21 +25,22 @@ type EntryTrampoline = unsafe extern "C" fn(
 /// The slots are as many as the function's type asks for, and hold arguments of its types; references among them are
 /// in the activations table, and nothing has collected since.
 pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) -> Result<(), Trap> {
-    let canary = 0;
-    let stack_pointer = ptr::from_ref(black_box(&canary)).addr();
+    let local = 0;
+    let stack_pointer = ptr::from_ref(black_box(&local)).addr();
     let context = store.context();
     if stack_pointer < context.stack_limit.get() {
         return Err(TrapCode::StackOverflow.into());
     }
     let status = if func.is_wasm() {
-        let _canary = context.table.set_stack_canary(&canary);
         let _outer = OuterEntry::save(context);
         if context.stack_limit.get() == 0 {
             let limit = stack_pointer.saturating_sub(store.limits().stack_bytes);
             context.stack_limit.set(limit.max(1));
         }
-        // SAFETY: the call goes through an entry trampoline of this store, and nothing walks after it has returned.
-        unsafe { context.record.enter(|| call_wasm(func, slots)) }
+        context.table.with_stack_canary(|| {
+            // SAFETY: the call goes through an entry trampoline of this store, and nothing walks after it has returned.
+            unsafe { context.record.enter(|| call_wasm(func, slots)) }
+        })
     } else {
         // SAFETY: it is a host function, and the caller passes what it takes.
         unsafe { call_host(store, func, slots) }

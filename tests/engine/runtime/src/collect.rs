@@ -16,8 +16,12 @@ use crate::store::StoreInner;
 // with its stack maps.
 impl StoreInner {
     /// The host's walker; `None` stands for the store's own record.
+    ///
+    /// Where no Wasm of this store runs, the record proves it, which other walkers cannot.
     fn walker(&self) -> Option<Rc<dyn StackWalker>> {
-        self.walker.borrow().clone()
+        let outside = self.own_walker().walk(&mut |_| ControlFlow::Break(()));
+        let host_walks = outside != WalkEnd::Complete;
+        self.walker.borrow().clone().filter(|_| host_walks)
     }
 
     fn own_walker(&self) -> ActivationsWalker<'_> {
@@ -108,6 +112,8 @@ impl StoreInner {
             // SAFETY: the glue of this crate keeps the contract of `gc`, as said above.
             None => unsafe { table.reserve(count, &self.registry, &self.own_walker()) },
         }
+        .map(drop)
+        .map_err(|_| OutOfMemory(()))
     }
 
     fn observe(&self, report: &GcReport) {

@@ -212,6 +212,13 @@ impl Store {
         self.inner.reserve(count)
     }
 
+    /// Whether the walker may show frames of other stores, which call and are called by this one.
+    ///
+    /// A walker that shows the whole stack does; the store's own does not.
+    pub fn allow_foreign_roots(&self, allowed: bool) {
+        self.inner.context.table.allow_foreign_roots(allowed);
+    }
+
     /// Visits the frames that a collection would visit now, youngest first.
     pub fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         self.inner.walk(visit)

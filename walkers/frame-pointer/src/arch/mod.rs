@@ -7,34 +7,21 @@
 //! - `HOST_RECORD_ON_TOP`: whether that compiler keeps the record at the top of the frame, so that
 //!   the caller's stack pointer is the address after it. Cranelift does everywhere.
 
-#[cfg(all(target_arch = "aarch64", target_pointer_width = "64"))]
-mod aarch64;
-#[cfg(not(all(
-    target_pointer_width = "64",
-    any(
-        target_arch = "aarch64",
-        target_arch = "riscv64",
-        target_arch = "x86_64"
-    )
-)))]
-mod other;
-#[cfg(target_arch = "riscv64")]
-mod riscv64;
-#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-mod x86_64;
-
-#[cfg(all(target_arch = "aarch64", target_pointer_width = "64"))]
-pub(crate) use aarch64::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
-#[cfg(not(all(
-    target_pointer_width = "64",
-    any(
-        target_arch = "aarch64",
-        target_arch = "riscv64",
-        target_arch = "x86_64"
-    )
-)))]
-pub(crate) use other::{HOST_RECORD_BELOW_FP, frame_pointer, strip};
-#[cfg(target_arch = "riscv64")]
-pub(crate) use riscv64::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
-#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-pub(crate) use x86_64::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
+core::cfg_select! {
+    all(target_arch = "x86_64", target_pointer_width = "64") => {
+        mod x86_64;
+        pub(crate) use x86_64::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
+    }
+    all(target_arch = "aarch64", target_pointer_width = "64") => {
+        mod aarch64;
+        pub(crate) use aarch64::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
+    }
+    target_arch = "riscv64" => {
+        mod riscv64;
+        pub(crate) use riscv64::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
+    }
+    _ => {
+        mod other;
+        pub(crate) use other::{HOST_RECORD_BELOW_FP, frame_pointer, strip};
+    }
+}

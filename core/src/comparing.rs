@@ -1,0 +1,164 @@
+//! A walker that compares two walkers.
+
+use crate::recorded::RecordedWalker;
+use crate::registry::StackMapRegistry;
+use crate::walker::{Frame, StackWalker, WalkEnd};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::ops::ControlFlow;
+
+/// Walks with two walkers, and stops where they disagree about Wasm.
+///
+/// It visits what the first walker visits and ends as the first one ends, unless the frames of
+/// Wasm functions are not the same in both. Then it visits the frames up to the difference, one
+/// frame without addresses that shows that Wasm goes on there, and ends with
+/// [`WalkEnd::Stopped`]: a collection keeps everything. Two frames are the same if their `pc` is,
+/// and their `sp` and `fp` where both walkers know them.
+///
+/// It allocates, and logs a difference, before it visits the first frame.
+#[derive(Debug)]
+pub struct ComparingWalker<'r, A, B> {
+    registry: &'r StackMapRegistry,
+    first: A,
+    second: B,
+    differences: RefCell<Vec<Difference>>,
+}
+
+/// Where two walkers disagreed: the frame of the one and of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Wasm frames that both had visited before, counted from the youngest.
+    pub index: usize,
+    /// What the first walker visited, or `None` if it had ended.
+    pub first: Option<Frame>,
+    /// What the second walker visited, or `None` if it had ended.
+    pub second: Option<Frame>,
+}
+
+impl<'r, A: StackWalker, B: StackWalker> ComparingWalker<'r, A, B> {
+    /// Compares `first` and `second` in frames that `registry` knows as Wasm.
+    #[must_use]
+    pub fn new(registry: &'r StackMapRegistry, first: A, second: B) -> Self {
+        Self {
+            registry,
+            first,
+            second,
+            differences: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Takes the differences seen so far, at most one of each walk.
+    pub fn take_differences(&self) -> Vec<Difference> {
+        self.differences.take()
+    }
+
+    fn wasm_frames(&self, walker: &impl StackWalker) -> Vec<Frame> {
+        let mut frames = RecordedWalker::record(walker).into_frames();
+        frames.retain(|frame| self.registry.is_wasm(frame.pc));
+        frames
+    }
+
+    fn difference(&self) -> Option<Difference> {
+        let first = self.wasm_frames(&self.first);
+        let second = self.wasm_frames(&self.second);
+        (0..first.len().max(second.len()))
+            .map(|index| Difference {
+                index,
+                first: first.get(index).copied(),
+                second: second.get(index).copied(),
+            })
+            .find(|pair| !pair.agrees())
+    }
+}
+
+impl Difference {
+    fn agrees(&self) -> bool {
+        let (Some(a), Some(b)) = (self.first, self.second) else {
+            return false;
+        };
+        let same = |x: Option<usize>, y: Option<usize>| x.is_none() || y.is_none() || x == y;
+        a.pc == b.pc && same(a.sp, b.sp) && same(a.fp, b.fp)
+    }
+}
+
+// SAFETY: it visits what the first walker visits, who keeps the contract, and claims no more than that one does.
+unsafe impl<A: StackWalker, B: StackWalker> StackWalker for ComparingWalker<'_, A, B> {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        let Some(difference) = self.difference() else {
+            return self.first.walk(visit);
+        };
+        log::error!("two stack walkers disagree: {difference:x?}");
+        self.differences.borrow_mut().push(difference);
+        let mut agreed = difference.index;
+        let mut interrupted = false;
+        let _ = self.first.walk(&mut |frame| {
+            if self.registry.is_wasm(frame.pc) {
+                if agreed == 0 {
+                    return ControlFlow::Break(());
+                }
+                agreed -= 1;
+            }
+            let flow = visit(frame);
+            interrupted = flow.is_break();
+            flow
+        });
+        let there = difference.first.or(difference.second);
+        let pc = there.map(|frame| frame.pc);
+        if let Some(pc) = pc.filter(|_| !interrupted) {
+            let _ = visit(Frame::new(pc, None, None).of_compiled_code());
+        }
+        WalkEnd::stopped("two stack walkers disagree about a Wasm frame", pc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Matching, ModuleStackMaps};
+
+    fn frame(pc: usize, sp: usize) -> Frame {
+        Frame::new(pc, Some(sp), None)
+    }
+
+    fn recorded(frames: &[Frame], end: WalkEnd) -> RecordedWalker {
+        // SAFETY: these tests walk, and never collect.
+        unsafe { RecordedWalker::new(frames.to_vec(), end) }
+    }
+
+    fn registry() -> StackMapRegistry {
+        let registry = StackMapRegistry::new();
+        let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
+        module.function(0..0x100).unwrap();
+        registry.register(0x1000, module).unwrap();
+        registry
+    }
+
+    #[test]
+    fn walkers_may_differ_in_host_frames() {
+        let registry = registry();
+        let wasm = frame(0x1010, 64);
+        let whole = recorded(&[frame(5, 8), wasm, frame(6, 128)], WalkEnd::Unproven);
+        let only_wasm = recorded(&[wasm], WalkEnd::Complete);
+        let walker = ComparingWalker::new(&registry, &only_wasm, &whole);
+        assert_eq!(RecordedWalker::record(&walker), only_wasm);
+        assert_eq!(walker.take_differences(), []);
+    }
+
+    #[test]
+    fn a_difference_in_wasm_frames_stops_the_walk() {
+        let registry = registry();
+        let (a, b, c) = (frame(0x1010, 64), frame(0x1020, 96), frame(0x1020, 104));
+        let first = recorded(&[a, b], WalkEnd::Complete);
+        for other in [&[a, c][..], &[a], &[a, b, c]] {
+            let second = recorded(other, WalkEnd::Complete);
+            let walker = ComparingWalker::new(&registry, &first, &second);
+            let walked = RecordedWalker::record(&walker);
+            assert!(walked.end().is_stopped());
+            let index = walker.take_differences()[0].index;
+            let (last, agreed) = walked.frames().split_last().unwrap();
+            assert_eq!(agreed, &first.frames()[..index]);
+            assert!(registry.is_wasm(last.pc));
+            assert_eq!((last.sp, last.fp), (None, None));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What a collection decided and did.
+
+use crate::walker::WalkEnd;
+use core::fmt;
+
+/// What a collection decided, and so whether it freed anything.
+///
+/// The first row that fits counts:
+///
+/// | the walk | stack canaries | outcome |
+/// | --- | --- | --- |
+/// | met a live word that is no reference of the table | any | [`KeptContractBreak`](Self::KeptContractBreak) |
+/// | met a frame that the walker calls compiled, in no registered module | any | [`KeptUnregistered`](Self::KeptUnregistered) |
+/// | met a frame with live references that has no usable address | any | [`KeptUnreadable`](Self::KeptUnreadable) |
+/// | is [`Complete`](WalkEnd::Complete) | any | [`Swept`](Self::Swept) |
+/// | passed every canary | some | [`Swept`](Self::Swept) |
+/// | did not | some | [`KeptUncovered`](Self::KeptUncovered) |
+/// | is [`Stopped`](WalkEnd::Stopped) | none | [`KeptStopped`](Self::KeptStopped) |
+/// | is [`Unproven`](WalkEnd::Unproven), and met a Wasm frame | none | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
+/// | is `Unproven` | none now, but the table has had some | [`Swept`](Self::Swept) |
+/// | is `Unproven` | none in the table's life | [`KeptUnproven`](Self::KeptUnproven) |
+///
+/// The live words of the first row are misaligned, or, where the table
+/// [verifies](crate::VMExternRefActivationsTable::set_verification), in no entry; without
+/// verification, marked boxes that are in no entry are found by the sweep, which is then taken
+/// back. A table that [allows foreign
+/// roots](crate::VMExternRefActivationsTable::allow_foreign_roots) passes over roots of other tables.
+///
+/// A collection that is asked for during a walk of the same table does nothing:
+/// [`AlreadyCollecting`](Self::AlreadyCollecting).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GcOutcome {
+    /// Everything that no frame holds was let go.
+    Swept,
+    /// Kept everything: a live word was no reference of the table.
+    KeptContractBreak,
+    /// Kept everything: a compiled frame lies in no registered module.
+    KeptUnregistered {
+        /// The frame's return address.
+        pc: usize,
+    },
+    /// Kept everything: a frame with live references had no usable address.
+    KeptUnreadable {
+        /// The frame's return address.
+        pc: usize,
+    },
+    /// Kept everything: the walk did not pass every stack canary.
+    KeptUncovered,
+    /// Kept everything: the walk stopped, and there was no canary to show that it came far enough.
+    KeptStopped,
+    /// Kept everything: Wasm runs outside of every canary.
+    KeptBrokenPromise,
+    /// Kept everything: neither a canary nor the walker proves that the walk saw all of Wasm.
+    KeptUnproven,
+    /// Did nothing: a walk of this table is under way.
+    AlreadyCollecting,
+}
+
+impl fmt::Display for GcOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Swept => "swept",
+            Self::KeptContractBreak => {
+                "kept everything, a live word is no reference of the activations table"
+            }
+            Self::KeptUnregistered { pc } => {
+                return write!(
+                    f,
+                    "kept everything, compiled code at pc {pc:#x} is in no registered module"
+                );
+            }
+            Self::KeptUnreadable { pc } => {
+                return write!(
+                    f,
+                    "kept everything, the frame at pc {pc:#x} does not tell where its references are"
+                );
+            }
+            Self::KeptUncovered => "kept everything, the walk did not pass every stack canary",
+            Self::KeptStopped => "kept everything, the walk stopped and no stack canary is set",
+            Self::KeptBrokenPromise => "kept everything, Wasm runs outside of every stack canary",
+            Self::KeptUnproven => {
+                "kept everything, nothing proves that the walk saw all of Wasm: \
+                 wrap each call into Wasm in `with_stack_canary`, or call `clear` when none runs"
+            }
+            Self::AlreadyCollecting => "did nothing, a walk of this table is under way",
+        })
+    }
+}
+
+/// What a collection did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GcReport {
+    /// Whether it swept, and if not, why.
+    pub outcome: GcOutcome,
+    /// How the walk ended; `None` if there was none.
+    ///
+    /// A walk that passed the last stack canary is [interrupted](WalkEnd::INTERRUPTED) there.
+    pub walk_end: Option<WalkEnd>,
+    /// Frames that the walker visited.
+    pub frames: usize,
+    /// Frames of these that belong to Wasm functions.
+    pub wasm_frames: usize,
+    /// Live words in frames, null ones and duplicates included.
+    pub words: usize,
+    /// Live references found in frames, duplicates included.
+    pub roots: usize,
+    /// Entries of the table before.
+    pub entries_before: usize,
+    /// Entries of the table after, before destructors ran.
+    pub entries_after: usize,
+    /// Boxes whose last reference went.
+    pub freed: usize,
+    /// Roots that no contract allows: misaligned words, or words in no entry of the table.
+    ///
+    /// Everything is kept, and roots that were found to be boxes are inserted into the table.
+    pub contract_breaks: usize,
+    /// Roots in no entry of a table that allows [foreign
+    /// roots](crate::VMExternRefActivationsTable::allow_foreign_roots).
+    pub foreign_roots: usize,
+}
+
+impl GcReport {
+    pub(crate) fn new(outcome: GcOutcome, entries: usize) -> Self {
+        Self {
+            outcome,
+            walk_end: None,
+            frames: 0,
+            wasm_frames: 0,
+            words: 0,
+            roots: 0,
+            entries_before: entries,
+            entries_after: entries,
+            freed: 0,
+            contract_breaks: 0,
+            foreign_roots: 0,
+        }
+    }
+
+    /// Whether the collection freed what it could.
+    #[must_use]
+    pub fn swept(&self) -> bool {
+        self.outcome == GcOutcome::Swept
+    }
+}
+
+impl fmt::Display for GcReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: walked {} frames ({} wasm), found {} roots, table {} -> {}, freed {}",
+            self.outcome,
+            self.frames,
+            self.wasm_frames,
+            self.roots,
+            self.entries_before,
+            self.entries_after,
+            self.freed
+        )?;
+        if self.contract_breaks != 0 {
+            write!(f, ", {} roots were not in the table", self.contract_breaks)?;
+        }
+        if self.foreign_roots != 0 {
+            write!(f, ", {} roots of other tables", self.foreign_roots)?;
+        }
+        match self.walk_end {
+            Some(end) if !(self.swept() && end == WalkEnd::INTERRUPTED) => write!(f, "; {end}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn a_report_names_how_the_walk_ended() {
+        let mut report = GcReport::new(GcOutcome::KeptStopped, 3);
+        report.walk_end = Some(WalkEnd::stopped("the chain is broken", Some(0x42)));
+        let text = report.to_string();
+        assert!(
+            text.starts_with("kept everything, the walk stopped"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("; the walk stopped at pc 0x42: the chain is broken"),
+            "{text}"
+        );
+        report.outcome = GcOutcome::Swept;
+        report.walk_end = Some(WalkEnd::INTERRUPTED);
+        assert!(
+            report.to_string().ends_with("freed 0"),
+            "all canaries were passed"
+        );
+    }
+}

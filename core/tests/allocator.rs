@@ -1,0 +1,382 @@
+//! What happens when the allocator says no, or collects; and that every byte comes back.
+//!
+//! A test binary of its own, because it replaces the global allocator. The allocator refuses,
+//! collects and counts only on the thread that asked for it.
+
+use core::cell::{Cell, RefCell};
+use core::ops::ControlFlow;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::panic::catch_unwind;
+use std::rc::Rc;
+use vmexternref_core::{
+    Frame, GcOutcome, Matching, ModuleStackMaps, OutOfMemory, RegisterError, StackMap,
+    StackMapError, StackMapRegistry, StackWalker, VMExternRef, VMExternRefActivationsTable,
+    WalkEnd, gc, set_quarantine,
+};
+
+thread_local! {
+    /// Requests that still succeed; `None` refuses nothing.
+    static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Larger requests are refused.
+    static LARGEST: Cell<usize> = const { Cell::new(usize::MAX) };
+    static REQUESTS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that this thread has allocated, less those that it has freed.
+    static BYTES: Cell<isize> = const { Cell::new(0) };
+    /// What the allocator does at each request, to win memory.
+    static RECLAIM: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+struct Failing;
+
+fn refuses(layout: Layout) -> bool {
+    let reclaim = RECLAIM.try_with(|reclaim| {
+        reclaim
+            .try_borrow_mut()
+            .ok()
+            .and_then(|mut hook| hook.take())
+    });
+    if let Ok(Some(reclaim)) = reclaim {
+        reclaim();
+        RECLAIM.set(Some(reclaim));
+    }
+    REQUESTS.set(REQUESTS.get() + 1);
+    if layout.size() > LARGEST.get() {
+        return true;
+    }
+    match LEFT.get() {
+        Some(0) => true,
+        Some(left) => {
+            LEFT.set(Some(left - 1));
+            false
+        }
+        None => false,
+    }
+}
+
+// SAFETY: every request goes to the system's allocator, or gets null.
+unsafe impl GlobalAlloc for Failing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if refuses(layout) {
+            return core::ptr::null_mut();
+        }
+        BYTES.set(BYTES.get() + layout.size().cast_signed());
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        BYTES.set(BYTES.get() - layout.size().cast_signed());
+        // SAFETY: the memory came from the system's allocator.
+        unsafe { System.dealloc(start, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Failing = Failing;
+
+/// Bytes that `f` allocates and does not free.
+fn leaked_by(f: impl FnOnce()) -> isize {
+    set_quarantine(0);
+    let before = BYTES.get();
+    f();
+    BYTES.get() - before
+}
+
+/// Runs `f` with `left` successful requests, all others refused.
+fn with_memory<R>(left: usize, f: impl FnOnce() -> R) -> R {
+    LEFT.set(Some(left));
+    let result = f();
+    LEFT.set(None);
+    result
+}
+
+/// Shows frames without allocating.
+struct Fixed<'f>(&'f [Frame]);
+
+// SAFETY: the tests that collect with it have no other frames.
+unsafe impl StackWalker for Fixed<'_> {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        for &frame in self.0 {
+            if visit(frame).is_break() {
+                return WalkEnd::INTERRUPTED;
+            }
+        }
+        WalkEnd::Complete
+    }
+}
+
+fn maps() -> ModuleStackMaps {
+    let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
+    module.function(0..0x100).unwrap();
+    module
+        .safepoint(0x10, StackMap::new(None, [0]).unwrap())
+        .unwrap();
+    module
+}
+
+#[test]
+fn a_box_gives_its_value_back() {
+    let OutOfMemory(value) = with_memory(0, || VMExternRef::try_new(42)).unwrap_err();
+    assert_eq!(value, 42);
+    let OutOfMemory(construct) = with_memory(0, || VMExternRef::try_new_with(|| 43)).unwrap_err();
+    assert_eq!(construct(), 43);
+    assert!(with_memory(1, || VMExternRef::try_new(44)).is_ok());
+}
+
+#[test]
+fn insertions_give_the_reference_back() {
+    let (registry, table) = (
+        StackMapRegistry::new(),
+        VMExternRefActivationsTable::with_capacity(1, 64),
+    );
+    let walker = Fixed(&[]);
+    let reference = VMExternRef::new(1);
+    let clone = || reference.clone();
+    assert!(with_memory(0, || table.try_insert_without_gc(clone())).is_err());
+    // SAFETY: no frame holds anything.
+    unsafe {
+        let insert = || table.try_insert_with_gc(clone(), &registry, &walker);
+        assert!(with_memory(0, insert).is_err());
+        let reserve = || table.reserve(2, &registry, &walker);
+        assert_eq!(with_memory(0, reserve), Err(OutOfMemory(None)));
+    }
+    assert_eq!((table.len(), reference.strong_count()), (0, 1));
+}
+
+/// A full table grows by what is comfortable, or else by what is needed.
+#[test]
+fn growing_is_content_with_what_there_is() {
+    let table = VMExternRefActivationsTable::with_capacity(8, usize::MAX);
+    let reference = VMExternRef::new(1);
+    while table.len() < 64 {
+        table.insert_without_gc(reference.clone());
+    }
+    LARGEST.set(100 * size_of::<usize>());
+    let inserted = table.try_insert_without_gc(reference.clone());
+    LARGEST.set(usize::MAX);
+    assert!(inserted.is_ok(), "128 slots are too many, 65 are not");
+    assert_eq!(table.capacity(), 65);
+}
+
+#[test]
+fn a_collection_gives_its_report_back_with_the_error() {
+    let registry = StackMapRegistry::new();
+    registry.register(0x1000, maps()).unwrap();
+    let table = VMExternRefActivationsTable::with_capacity(1, 1);
+    let held = VMExternRef::new(1);
+    let stack = [held.as_raw().addr()];
+    table.insert_without_gc(held.clone());
+    let frame = Frame::new(0x1010, Some(stack.as_ptr().expose_provenance()), None);
+    let walker = Fixed(core::slice::from_ref(&frame));
+    // SAFETY: `stack` is the only frame, and the map describes it.
+    let full = unsafe { table.try_insert_with_gc(VMExternRef::new(2), &registry, &walker) };
+    let OutOfMemory((refused, report)) = full.unwrap_err();
+    assert_eq!(refused.downcast_ref(), Some(&2));
+    assert_eq!(report.map(|report| report.roots), Some(1));
+    // SAFETY: the frame is empty now.
+    let inserted = unsafe { table.insert_with_gc(refused, &registry, &Fixed(&[])) };
+    assert_eq!(inserted.map(|report| report.entries_after), Some(0));
+}
+
+// Every byte comes back.
+
+fn fails_to_construct() -> [u64; 100] {
+    panic!("a constructor fails")
+}
+
+struct Fails;
+
+impl Drop for Fails {
+    fn drop(&mut self) {
+        panic!("a destructor fails");
+    }
+}
+
+#[test]
+fn a_box_gives_back_its_memory() {
+    assert_eq!(leaked_by(|| drop(VMExternRef::new([0_u8; 100]))), 0);
+    let unwinds = |f: fn()| {
+        let _ = catch_unwind(f).map_err(core::mem::forget);
+    };
+    // The panic's payload is forgotten, so that what is missing is its bytes at most.
+    let payload = leaked_by(|| unwinds(|| panic!("a constructor fails")));
+    let constructor = || {
+        unwinds(|| drop(VMExternRef::new_with(fails_to_construct)));
+    };
+    assert!(
+        leaked_by(constructor) <= payload,
+        "the box of a value that is never made"
+    );
+    let destructor = || unwinds(|| drop(VMExternRef::new((Fails, [0_u64; 100]))));
+    assert!(
+        leaked_by(destructor) <= payload,
+        "the box of a value that fails to go"
+    );
+}
+
+#[test]
+fn a_table_gives_back_its_chunks() {
+    let grows = || {
+        let table = VMExternRefActivationsTable::with_capacity(1, usize::MAX);
+        let reference = VMExternRef::new(1);
+        (0..1000).for_each(|_| table.insert_without_gc(reference.clone()));
+    };
+    assert_eq!(leaked_by(grows), 0);
+    let shrinks = || {
+        let table = VMExternRefActivationsTable::with_capacity(1, usize::MAX);
+        let reference = VMExternRef::new(1);
+        (0..1000).for_each(|_| table.insert_without_gc(reference.clone()));
+        // SAFETY: no frame holds anything.
+        unsafe { gc(&StackMapRegistry::new(), &table, &Fixed(&[])) };
+        assert_eq!(table.capacity(), 1);
+    };
+    assert_eq!(leaked_by(shrinks), 0);
+}
+
+// Allocators that collect.
+
+/// A table, and an allocator that collects it, drops references and inserts others at each request.
+fn with_reclaiming_allocator(verifies: bool, f: impl FnOnce(&VMExternRefActivationsTable)) {
+    let table = Rc::new(VMExternRefActivationsTable::with_capacity(4, usize::MAX));
+    table.set_verification(verifies);
+    let inner = Rc::downgrade(&table);
+    let registry = StackMapRegistry::new();
+    let spare = RefCell::new((0..100_000).map(VMExternRef::new).collect::<Vec<_>>());
+    RECLAIM.set(Some(Box::new(move || {
+        let Some(table) = inner.upgrade() else { return };
+        // SAFETY: no frame holds anything.
+        unsafe { gc(&registry, &table, &Fixed(&[])) };
+        if let Some(reference) = spare.borrow_mut().pop() {
+            let _ = table.try_insert(reference);
+        }
+    })));
+    f(&table);
+    drop(RECLAIM.take());
+}
+
+/// Defect: growing read the table's fields, allocated, the collection freed the chunk, and the
+/// copy read freed memory.
+#[test]
+fn an_allocator_may_collect_while_the_table_grows() {
+    for verifies in [false, true] {
+        with_reclaiming_allocator(verifies, |table| {
+            let alive = Rc::new(());
+            let held = VMExternRef::new(alive.clone());
+            for _ in 0..1000 {
+                table.insert_without_gc(held.clone());
+                table.insert_without_gc(VMExternRef::new(1_u64));
+            }
+            let entries = table.len();
+            assert!(entries <= table.capacity());
+            assert!(held.strong_count() <= 1 + entries);
+            let registry = StackMapRegistry::new();
+            // SAFETY: no frame holds anything.
+            unsafe {
+                table.reserve(5000, &registry, &Fixed(&[])).unwrap();
+                assert!(table.capacity() - table.len() >= 5000);
+                gc(&registry, table, &Fixed(&[]));
+            }
+            drop(held);
+            assert_eq!(Rc::strong_count(&alive), 1);
+        });
+    }
+}
+
+#[test]
+fn collections_need_no_memory() {
+    let registry = StackMapRegistry::new();
+    registry.register(0x1000, maps()).unwrap();
+    for verifies in [false, true] {
+        let table = VMExternRefActivationsTable::with_capacity(8, 64);
+        table.set_verification(verifies);
+        let alive = Rc::new(());
+        let held = VMExternRef::new(alive.clone());
+        let stack = [held.as_raw().addr()];
+        table.insert_without_gc(held);
+        for _ in 0..7 {
+            table.insert_without_gc(VMExternRef::new(alive.clone()));
+        }
+        let frame = Frame::new(0x1010, Some(stack.as_ptr().expose_provenance()), None);
+        let walker = Fixed(core::slice::from_ref(&frame));
+        // SAFETY: `stack` is the only frame, and the map describes it.
+        let report = with_memory(0, || unsafe { gc(&registry, &table, &walker) });
+        assert_eq!(report.outcome, GcOutcome::Swept);
+        assert_eq!((report.entries_after, report.freed), (1, 7));
+        assert_eq!(Rc::strong_count(&alive), 2);
+    }
+}
+
+#[test]
+fn a_steady_state_requests_nothing() {
+    let (registry, table) = (StackMapRegistry::new(), VMExternRefActivationsTable::new());
+    table.set_verification(false);
+    let reference = VMExternRef::new(1);
+    // SAFETY: no frame holds anything.
+    unsafe { gc(&registry, &table, &Fixed(&[])) };
+    assert_eq!(table.capacity(), 0, "nothing was needed yet");
+    table.insert_without_gc(reference.clone());
+    for round in 0..10 {
+        while table.try_insert(reference.clone()).is_ok() {}
+        let before = REQUESTS.get();
+        // SAFETY: no frame holds anything.
+        unsafe { gc(&registry, &table, &Fixed(&[])) };
+        assert_eq!(REQUESTS.get(), before, "round {round}");
+        table.insert_without_gc(reference.clone());
+    }
+}
+
+#[test]
+fn a_root_that_cannot_be_inserted_is_leaked() {
+    let registry = StackMapRegistry::new();
+    registry.register(0x1000, maps()).unwrap();
+    let table = VMExternRefActivationsTable::new();
+    table.set_verification(false);
+    let lost = VMExternRef::new(1);
+    let stack = [lost.as_raw().addr()];
+    let frame = Frame::new(0x1010, Some(stack.as_ptr().expose_provenance()), None);
+    let walker = Fixed(core::slice::from_ref(&frame));
+    // SAFETY: `stack` is the only frame; its reference is alive, though not in the table.
+    let report = with_memory(0, || unsafe { gc(&registry, &table, &walker) });
+    assert_eq!(report.outcome, GcOutcome::KeptContractBreak);
+    assert_eq!((report.contract_breaks, report.entries_after), (1, 0));
+    assert_eq!(
+        lost.strong_count(),
+        2,
+        "one reference is leaked, none freed"
+    );
+    // SAFETY: the collection forgot the reference that the assertion counted, so it is nobody else's.
+    drop(unsafe { VMExternRef::from_raw(lost.as_raw()) });
+}
+
+/// Refuses the n-th request and all later ones, for each n, until none is missing.
+#[test]
+fn a_registry_without_memory_stays_as_it_was() {
+    let registry = StackMapRegistry::new();
+    for left in 0.. {
+        let build = || -> Result<_, RegisterError> {
+            let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
+            module.function(0..0x80)?;
+            module.function(0x80..0x100)?;
+            for offset in 1..40 {
+                module.safepoint(offset, StackMap::new(None, [offset % 5])?)?;
+            }
+            registry.register(0x1000, module)
+        };
+        match with_memory(left, build) {
+            Ok(_) => break,
+            Err(error) => assert_eq!(error, RegisterError::OutOfMemory),
+        }
+        assert!(!registry.is_code(0x1001), "after {left} requests");
+    }
+    assert!(registry.is_wasm(0x1001));
+}
+
+#[test]
+fn a_wide_map_without_memory_is_an_error() {
+    let wide = || StackMap::new(None, [0, 64, 1 << 20]);
+    assert_eq!(
+        with_memory(0, wide).unwrap_err(),
+        StackMapError::OutOfMemory
+    );
+    assert!(with_memory(0, || StackMap::new(None, [0, 63])).is_ok());
+}
