@@ -27,7 +27,7 @@ use core::fmt;
 pub enum UnwindTablesError {
     /// This platform's unwinder does not take tables in this format.
     Unsupported,
-    /// The table's address is not a multiple of four.
+    /// The address of a table registered in place is not a multiple of four.
     Misaligned,
     /// The table does not end with a terminator.
     Unterminated,
@@ -215,11 +215,11 @@ fn direct_bytes(encoding: u8) -> Option<usize> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::{Error, check};
 
     /// An entry with `body` behind its length and its identifier or CIE pointer.
-    pub(crate) fn entry(id: u32, body: &[u8]) -> Vec<u8> {
+    fn entry(id: u32, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(4 + body.len()).expect("short");
         [&length.to_ne_bytes(), &id.to_ne_bytes(), body].concat()
     }

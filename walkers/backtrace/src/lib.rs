@@ -49,10 +49,11 @@
 //! assert_eq!(end, WalkEnd::Unproven);
 //! ```
 
+mod aligned_table;
 mod bytes;
 mod eh_frame;
 mod instructions;
-mod registrar;
+mod registration;
 mod unwind_tables;
 mod walker;
 

@@ -1,5 +1,6 @@
 //! The system unwinder's registration functions.
 
+use crate::aligned_table::AlignedTable;
 use core::ptr::NonNull;
 
 /// Whether this platform has an unwinder that takes `.eh_frame` tables.
@@ -44,18 +45,18 @@ mod system {
 mod system {
     use core::ffi::c_void;
 
-    /// Stands for a function that does not exist here, where nothing is ever registered.
+    /// Does nothing: no table is registered on this platform.
     ///
     /// # Safety
     ///
-    /// None is needed; the real ones need a table.
+    /// None. The functions of other platforms need a table.
     pub(super) unsafe fn __register_frame(_: *const c_void) {}
 
-    /// Stands for a function that does not exist here, where nothing is ever registered.
+    /// Does nothing: no table is registered on this platform.
     ///
     /// # Safety
     ///
-    /// None is needed; the real ones need a table.
+    /// None. The functions of other platforms need a table.
     pub(super) unsafe fn __deregister_frame(_: *const c_void) {}
 
     pub(super) fn takes_single_entries() -> bool {
@@ -63,43 +64,51 @@ mod system {
     }
 }
 
-/// What the unwinder was given, to be taken back.
+/// Entries that the unwinder knows until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Given {
-    /// Addresses that were registered: of a table, or of each of its entries.
+pub(crate) struct Registration {
+    /// The registered addresses: of a table, or of each of its functions' entries.
     entries: Vec<NonNull<u8>>,
+    /// The entries' memory if it is owned. It is freed after `drop` has deregistered them.
+    _memory: Option<AlignedTable>,
 }
 
-impl Given {
-    /// Gives the unwinder a table with `functions`, the offsets of its entries.
+impl Registration {
+    /// Registers a table with these offsets of its entries for functions.
     ///
     /// # Safety
     ///
-    /// `table` starts a table that [`check`](crate::eh_frame::check) found well-formed, with these
-    /// offsets, and which describes code truly for as long as it is registered.
-    pub(crate) unsafe fn give(table: NonNull<u8>, functions: &[usize]) -> Self {
+    /// `table` starts a table that [`check`](crate::eh_frame::check) accepted with these offsets.
+    /// Until the registration is dropped, it is readable, is not written to and describes code
+    /// truly. If `memory` is given, the table lies there.
+    pub(crate) unsafe fn new(
+        table: NonNull<u8>,
+        functions: &[usize],
+        memory: Option<AlignedTable>,
+    ) -> Self {
         let single = system::takes_single_entries();
-        // An unwinder may refuse to take back a table that has no functions.
+        // An unwinder may refuse to deregister a table without functions.
         let whole = if functions.is_empty() { &[] } else { &[0][..] };
         let offsets = if single { functions } else { whole };
-        let mut given = Self {
+        let mut registration = Self {
             entries: Vec::with_capacity(offsets.len()),
+            _memory: memory,
         };
         for &offset in offsets {
             // SAFETY: the caller guarantees that the offset lies in the table.
             let entry = unsafe { table.add(offset) };
-            // SAFETY: the caller guarantees that entries are well-formed and true.
+            // SAFETY: the caller guarantees that the entries are well-formed and true.
             unsafe { system::__register_frame(entry.as_ptr().cast_const().cast()) };
-            given.entries.push(entry);
+            registration.entries.push(entry);
         }
-        given
+        registration
     }
 }
 
-impl Drop for Given {
+impl Drop for Registration {
     fn drop(&mut self) {
         for entry in self.entries.iter().rev() {
-            // SAFETY: `give` registered this address, and only this takes it back.
+            // SAFETY: `new` registered this address, and only this deregisters it.
             unsafe { system::__deregister_frame(entry.as_ptr().cast_const().cast()) };
         }
     }
