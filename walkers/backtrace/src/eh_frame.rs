@@ -12,211 +12,151 @@
 //!  +--------+
 //! ```
 //!
-//! The format is that of the Linux Standard Base, section 10.6, as GCC's and LLVM's unwinders read
-//! it. What they would not understand, or abort at, is refused here.
+//! The format is that of the Linux Standard Base, section 10.6, which gimli reads. In addition, this
+//! refuses what GCC's or LLVM's unwinder does not understand or aborts at.
 
-use crate::bytes::Bytes;
-use crate::instructions;
-use core::fmt;
+use crate::augmentation::{self, Addresses};
+use crate::error::UnwindTablesError as Error;
+use crate::expression::Slice;
+use crate::instructions::Program;
+use crate::registers;
+use gimli::{BaseAddresses, CieOrFde, CommonInformationEntry, EhFrame, NativeEndian};
+use gimli::{FrameDescriptionEntry, UnwindSection, Vendor};
 
-/// Why a table of unwind entries was not registered.
-///
-/// A number is the offset of the entry in question from the start of the table, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UnwindTablesError {
-    /// This platform's unwinder does not take tables in this format.
-    Unsupported,
-    /// The address of a table registered in place is not a multiple of four.
-    Misaligned,
-    /// The table does not end with a terminator.
-    Unterminated,
-    /// Something follows the terminator, which no unwinder would see.
-    Trailing(usize),
-    /// An entry, or something in it, is longer than what holds it.
-    Truncated(usize),
-    /// An entry has a 64-bit length, which not every unwinder reads.
-    ExtendedLength(usize),
-    /// An entry for a function does not lead back to an entry with common information.
-    CiePointer(usize),
-    /// An entry is of a version other than 1 and 3.
-    Version(usize),
-    /// An entry has an unknown kind of augmentation.
-    Augmentation(usize),
-    /// An entry has addresses in an encoding that is unknown, or relative to an unknown base.
-    Encoding(usize),
-    /// An entry for a function covers no code.
-    NoCode(usize),
-    /// An entry has an unknown instruction, or an instruction without all of its operands.
-    Instructions(usize),
-}
-
-impl fmt::Display for UnwindTablesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, offset) = match *self {
-            Self::Unsupported => return f.write_str("the platform takes no such unwind tables"),
-            Self::Misaligned => return f.write_str("the unwind table is misaligned"),
-            Self::Unterminated => return f.write_str("the unwind table has no terminator"),
-            Self::Trailing(offset) => ("something follows its terminator", offset),
-            Self::Truncated(offset) => ("an entry is truncated", offset),
-            Self::ExtendedLength(offset) => ("an entry has a 64-bit length", offset),
-            Self::CiePointer(offset) => ("an entry's CIE pointer leads to no CIE", offset),
-            Self::Version(offset) => ("a CIE is of an unknown version", offset),
-            Self::Augmentation(offset) => ("a CIE has an unknown augmentation", offset),
-            Self::Encoding(offset) => ("a CIE has an unknown pointer encoding", offset),
-            Self::NoCode(offset) => ("an entry covers no code", offset),
-            Self::Instructions(offset) => ("an entry has a bad instruction", offset),
-        };
-        write!(f, "malformed unwind table: {what}, at offset {offset:#x}")
+/// Checks a whole table where it lies, and returns the offsets of its entries for functions.
+pub(crate) fn check(table: &[u8], allowed: Addresses) -> Result<Vec<usize>, Error> {
+    let mut section = EhFrame::new(table, NativeEndian);
+    if cfg!(target_arch = "aarch64") {
+        section.set_vendor(Vendor::AArch64);
     }
-}
-
-impl core::error::Error for UnwindTablesError {}
-
-use UnwindTablesError as Error;
-
-/// Checks a whole table, and returns the offsets of its entries for functions.
-pub(crate) fn check(table: &[u8]) -> Result<Vec<usize>, Error> {
-    let mut rest = Bytes(table);
-    let mut commons: Vec<Common> = Vec::new();
+    let bases = BaseAddresses::default().set_eh_frame(table.as_ptr().addr() as u64);
+    let mut entries = section.entries(&bases);
+    let mut commons: Vec<Common<'_>> = Vec::new();
     let mut functions = Vec::new();
+    let mut offset = 0;
     loop {
-        let offset = table.len() - rest.0.len();
+        let rest = &table[offset..];
         if rest.is_empty() {
             return Err(Error::Unterminated);
         }
-        let length = match rest.u32().ok_or(Error::Truncated(offset))? {
-            0 if rest.0.iter().all(|&byte| byte == 0) => return Ok(functions),
-            0 => return Err(Error::Trailing(offset + 4)),
-            u32::MAX => return Err(Error::ExtendedLength(offset)),
-            length => usize::try_from(length).map_err(|_| Error::Truncated(offset))?,
-        };
-        let mut entry = rest.take(length).ok_or(Error::Truncated(offset))?;
-        match entry.u32().ok_or(Error::Truncated(offset))? {
-            0 => commons.push(Common::read(entry, offset)?),
-            back => {
-                let common = common_at(&commons, offset, back).ok_or(Error::CiePointer(offset))?;
-                common.check_function(entry, offset)?;
-                functions.push(offset);
-            }
+        if rest.starts_with(&[0xff; 4]) {
+            return Err(Error::ExtendedLength(offset));
         }
+        let length = match entries.next().map_err(|error| refusal(error, offset))? {
+            None if rest.iter().all(|&byte| byte == 0) => return Ok(functions),
+            None => return Err(Error::Trailing(offset + 4)),
+            Some(CieOrFde::Cie(cie)) => {
+                let length = cie.entry_len();
+                commons.push(Common::check(cie, rest, section, &bases, allowed)?);
+                length
+            }
+            Some(CieOrFde::Fde(entry)) => {
+                let common = common_at(&commons, entry.cie_offset().0);
+                let common = common.ok_or(Error::CiePointer(offset))?;
+                let function = entry
+                    .parse(|_, _, _| Ok(common.cie.clone()))
+                    .map_err(|error| refusal(error, offset))?;
+                common.check_function(&function, rest, section, &bases)?;
+                functions.push(offset);
+                entry.entry_len()
+            }
+        };
+        offset += 4 + length;
     }
 }
 
-/// The entry that lies `back` bytes before the pointer field of the entry at `offset`.
-fn common_at(commons: &[Common], offset: usize, back: u32) -> Option<&Common> {
-    let target = (offset + 4).checked_sub(usize::try_from(back).ok()?)?;
+/// The CIE at this offset.
+fn common_at<'c, 'a>(commons: &'c [Common<'a>], offset: usize) -> Option<&'c Common<'a>> {
     let index = commons
-        .binary_search_by_key(&target, |common| common.offset)
+        .binary_search_by_key(&offset, |common| common.cie.offset())
         .ok()?;
     Some(&commons[index])
 }
 
-/// What the entries for functions need to know of a CIE.
-struct Common {
-    offset: usize,
-    /// Bytes in an encoded address.
-    address_bytes: usize,
-    /// Whether its functions' entries have augmentation data.
-    augmented: bool,
+/// Converts gimli's error for the entry at `offset`.
+fn refusal(error: gimli::Error, offset: usize) -> Error {
+    match error {
+        gimli::Error::UnknownVersion(_) => Error::Version(offset),
+        gimli::Error::UnknownAugmentation => Error::Augmentation(offset),
+        gimli::Error::UnsupportedRegister(_) => Error::ReturnAddress(offset),
+        gimli::Error::OffsetOutOfBounds(_) => Error::CiePointer(offset),
+        gimli::Error::UnknownPointerEncoding(_)
+        | gimli::Error::UnsupportedPointerEncoding(_)
+        | gimli::Error::CannotParseOmitPointerEncoding
+        | gimli::Error::TextRelativePointerButTextBaseIsUndefined
+        | gimli::Error::DataRelativePointerButDataBaseIsUndefined
+        | gimli::Error::FuncRelativePointerInBadContext => Error::Encoding(offset),
+        _ => Error::Truncated(offset),
+    }
 }
 
-impl Common {
-    /// Reads a CIE from behind its identifier.
-    fn read(mut entry: Bytes<'_>, offset: usize) -> Result<Self, Error> {
-        let truncated = Error::Truncated(offset);
-        let version = entry.u8().ok_or(truncated)?;
-        if version != 1 && version != 3 {
+/// A checked CIE, as the entries for its functions need it.
+struct Common<'a> {
+    cie: CommonInformationEntry<Slice<'a>>,
+    /// The size of a function's address, in bytes.
+    address_bytes: usize,
+    program: Program<'a>,
+}
+
+impl<'a> Common<'a> {
+    /// Checks a CIE, with which `rest` starts.
+    fn check(
+        cie: CommonInformationEntry<Slice<'a>>,
+        rest: &'a [u8],
+        section: EhFrame<Slice<'a>>,
+        bases: &BaseAddresses,
+        allowed: Addresses,
+    ) -> Result<Self, Error> {
+        let offset = cie.offset();
+        // LLVM's unwinder knows no other version.
+        if cie.version() != 1 && cie.version() != 3 {
             return Err(Error::Version(offset));
         }
-        let augmentation = entry.string().ok_or(truncated)?;
-        // The alignment factors of code and of data, and the return address's register.
-        entry.uleb128().ok_or(truncated)?;
-        entry.skip_sleb128().ok_or(truncated)?;
-        if version == 1 {
-            entry.u8().ok_or(truncated)?;
-        } else {
-            entry.uleb128().ok_or(truncated)?;
+        let address_bytes = augmentation::check(&cie, Slice::new(rest, NativeEndian), allowed)?;
+        if !registers::is_general(cie.return_address_register()) {
+            return Err(Error::ReturnAddress(offset));
         }
-        let mut common = Self {
-            offset,
-            address_bytes: size_of::<usize>(),
-            augmented: false,
-        };
-        if let Some((first, kinds)) = augmentation.split_first() {
-            if *first != b'z' {
-                return Err(Error::Augmentation(offset));
-            }
-            common.augmented = true;
-            let data = entry.block().ok_or(truncated)?;
-            common.read_augmentation(kinds, data)?;
-        }
-        instructions::check(entry, common.address_bytes).ok_or(Error::Instructions(offset))?;
-        Ok(common)
+        let instructions = cie.instructions(&section, bases);
+        let program = Program::of_cie(section, cie.encoding(), instructions)
+            .ok_or(Error::Instructions(offset))?;
+        Ok(Self {
+            cie,
+            address_bytes,
+            program,
+        })
     }
 
-    /// Reads a CIE's augmentation data, one `kinds` letter at a time.
-    fn read_augmentation(&mut self, kinds: &[u8], mut data: Bytes<'_>) -> Result<(), Error> {
-        let truncated = Error::Truncated(self.offset);
-        for kind in kinds {
-            match kind {
-                b'R' => {
-                    let encoding = data.u8().ok_or(truncated)?;
-                    self.address_bytes =
-                        direct_bytes(encoding).ok_or(Error::Encoding(self.offset))?;
-                }
-                b'P' => {
-                    let encoding = data.u8().ok_or(truncated)?;
-                    let bytes =
-                        direct_bytes(encoding & !INDIRECT).ok_or(Error::Encoding(self.offset))?;
-                    data.take(bytes).ok_or(truncated)?;
-                }
-                b'L' => {
-                    data.u8().ok_or(truncated)?;
-                }
-                // A signal frame; return addresses signed with the B key.
-                b'S' | b'B' => {}
-                _ => return Err(Error::Augmentation(self.offset)),
-            }
+    /// Checks the entry of one function, with which `rest` starts.
+    fn check_function(
+        &self,
+        function: &FrameDescriptionEntry<Slice<'a>>,
+        rest: &[u8],
+        section: EhFrame<Slice<'a>>,
+        bases: &BaseAddresses,
+    ) -> Result<(), Error> {
+        let offset = function.offset();
+        // GCC's unwinder ignores a function if its start is stored as zero, or if the start's lowest
+        // bytes, as many as are stored, are zero. The length and the CIE pointer precede the start.
+        let stored = &rest[8..8 + self.address_bytes];
+        let start = function.initial_address();
+        let lowest = &start.to_le_bytes()[..self.address_bytes];
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+        if is_zero(stored) || is_zero(lowest) || function.end_address() <= start {
+            return Err(Error::NoCode(offset));
         }
-        Ok(())
-    }
-
-    /// Checks the entry of one function from behind its pointer to this CIE.
-    fn check_function(&self, mut entry: Bytes<'_>, offset: usize) -> Result<(), Error> {
-        let truncated = Error::Truncated(offset);
-        for _start_and_size in 0..2 {
-            let number = entry.take(self.address_bytes).ok_or(truncated)?;
-            if number.0.iter().all(|&byte| byte == 0) {
-                return Err(Error::NoCode(offset));
-            }
-        }
-        if self.augmented {
-            entry.block().ok_or(truncated)?;
-        }
-        instructions::check(entry, self.address_bytes).ok_or(Error::Instructions(offset))
-    }
-}
-
-/// The bit of an encoding that says: the address of the address.
-const INDIRECT: u8 = 0x80;
-
-/// The bytes of an address in an encoding that is absolute or relative to itself.
-fn direct_bytes(encoding: u8) -> Option<usize> {
-    const RELATIVE_TO_ITSELF: u8 = 0x10;
-    match encoding & !RELATIVE_TO_ITSELF {
-        0x00 => Some(size_of::<usize>()),
-        // Two, four and eight bytes, unsigned and signed.
-        0x02 | 0x0a => Some(2),
-        0x03 | 0x0b => Some(4),
-        0x04 | 0x0c => Some(8),
-        _ => None,
+        self.program
+            .check_function(function.instructions(&section, bases))
+            .ok_or(Error::Instructions(offset))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, check};
+    use super::{Addresses, Error};
+
+    fn check(table: &[u8]) -> Result<Vec<usize>, Error> {
+        super::check(table, Addresses::Any)
+    }
 
     /// An entry with `body` behind its length and its identifier or CIE pointer.
     fn entry(id: u32, body: &[u8]) -> Vec<u8> {
@@ -225,8 +165,8 @@ mod tests {
     }
 
     const TERMINATOR: [u8; 4] = [0; 4];
-    /// Version 1, "zR", factors 1 and -8, register 16, addresses of four bytes, `def_cfa`, nops.
-    const CIE: &[u8] = b"\x01zR\0\x01\x78\x10\x01\x1b\x0c\x07\x08\0\0\0\0";
+    /// Version 1, "zR", factors 1 and -8, register 14, addresses of four bytes, `def_cfa`, nops.
+    const CIE: &[u8] = b"\x01zR\0\x01\x78\x0e\x01\x1b\x0c\x07\x08\0\0\0\0";
     /// Start, size, no augmentation data, `advance_loc`, `def_cfa_offset`.
     const FDE: &[u8] = b"\x10\0\0\0\x20\0\0\0\0\x41\x0e\x10";
 
@@ -323,30 +263,60 @@ mod tests {
     #[test]
     fn a_cie_must_be_understood() {
         let body = |augmentation: &[u8], data: &[u8]| {
-            [b"\x01", augmentation, b"\0\x01\x78\x10", data].concat()
+            [b"\x01", augmentation, b"\0\x01\x78\x0e", data].concat()
         };
         for (cie, expected) in [
             (replaced(CIE, 0, 2), Error::Version(0)),
             (replaced(CIE, 0, 4), Error::Version(0)),
             (body(b"eh", b""), Error::Augmentation(0)),
             (body(b"zQ", b"\x01\x1b"), Error::Augmentation(0)),
+            (
+                body(b"zSR", b"\x01\x1b\x0c\x07\x08"),
+                Error::Augmentation(0),
+            ),
             (body(b"zR", b"\x01\xff"), Error::Encoding(0)),
             (body(b"zR", b"\x01\x9b"), Error::Encoding(0)),
             (body(b"zR", b"\x01\x01"), Error::Encoding(0)),
+            (body(b"zR", b"\x01\x0f"), Error::Encoding(0)),
             (body(b"zR", b"\x01\x3b"), Error::Encoding(0)),
+            (body(b"zL", b"\x01\x70"), Error::Encoding(0)),
             (body(b"zP", b"\x02\x50\0"), Error::Encoding(0)),
+            (body(b"zP", b"\x02\x20\0"), Error::Encoding(0)),
+            (body(b"zP", b"\x02\x30\0"), Error::Encoding(0)),
+            (body(b"zP", b"\x02\x40\0"), Error::Encoding(0)),
+            (body(b"zP", b"\x01\xff"), Error::Encoding(0)),
             (body(b"zP", b"\x03\x1b\0\0"), Error::Truncated(0)),
             (body(b"zR", b"\0"), Error::Truncated(0)),
             (body(b"zR", b"\x09\x1b"), Error::Truncated(0)),
             (body(b"", b"\x17"), Error::Instructions(0)),
             (body(b"", b"\x0c\x07"), Error::Instructions(0)),
+            (
+                b"\x03\0\x01\x78\xff\x7f\x0c\x07\x08".into(),
+                Error::ReturnAddress(0),
+            ),
+            (
+                b"\x03\0\x01\x78\xff\xff\x7f\x0c\x07\x08".into(),
+                Error::ReturnAddress(0),
+            ),
         ] {
             assert_eq!(check(&table(&cie, FDE)), Err(expected), "{cie:x?}");
         }
-        let known = body(b"zPLRSB", b"\x07\x9b\0\0\0\0\x1b\x1b\x0c\x07\x08");
-        assert!(check(&table(&known, FDE)).is_ok());
+        let known = body(b"zPLRS", b"\x07\x9b\0\0\0\0\x1b\x1b\x0c\x07\x08");
+        let with_lsda = b"\x10\0\0\0\x20\0\0\0\x04\0\0\0\0\x41\x0e\x10";
+        assert!(check(&table(&known, with_lsda)).is_ok());
         let version_3 = replaced(CIE, 0, 3);
         assert!(check(&table(&version_3, FDE)).is_ok());
+    }
+
+    #[test]
+    fn a_cie_of_a_table_that_is_copied_has_absolute_addresses() {
+        let relative = table(CIE, FDE);
+        assert_eq!(
+            super::check(&relative, Addresses::Absolute),
+            Err(Error::Relative(0))
+        );
+        let absolute = table(&replaced(CIE, 8, 0x03), FDE);
+        assert!(super::check(&absolute, Addresses::Absolute).is_ok());
     }
 
     #[test]
@@ -355,6 +325,11 @@ mod tests {
         for (fde, expected) in [
             (b"\0\0\0\0\x20\0\0\0\0\x41".to_vec(), Error::NoCode(at)),
             (b"\x10\0\0\0\0\0\0\0\0\x41".to_vec(), Error::NoCode(at)),
+            // The size is signed.
+            (
+                [b"\x10\0\0\0", &i32::MIN.to_ne_bytes()[..], b"\0\x41"].concat(),
+                Error::NoCode(at),
+            ),
             (b"\x10\0\0\0\x20\0\0\0".to_vec(), Error::Truncated(at)),
             (
                 b"\x10\0\0\0\x20\0\0\0\x09\x41".to_vec(),
@@ -368,13 +343,52 @@ mod tests {
         ] {
             assert_eq!(check(&table(CIE, &fde)), Err(expected), "{fde:x?}");
         }
+        // The function's data is too short for its LSDA.
+        let with_lsda = b"\x01zLR\0\x01\x78\x0e\x02\x1b\x1b\x0c\x07\x08";
+        let at = entry(0, with_lsda).len();
+        let fde = b"\x10\0\0\0\x20\0\0\0\x03\0\0\0\x41";
+        assert_eq!(check(&table(with_lsda, fde)), Err(Error::Truncated(at)));
+    }
+
+    #[test]
+    fn a_function_ends_within_memory() {
+        let cie = replaced(CIE, 8, 0x00);
+        let last = |size: usize| {
+            let fde = [
+                &(usize::MAX - 15).to_ne_bytes(),
+                &size.to_ne_bytes(),
+                &[0][..],
+            ]
+            .concat();
+            check(&table(&cie, &fde))
+        };
+        let at = entry(0, &cie).len();
+        assert_eq!(last(15), Ok(vec![at]));
+        assert_eq!(last(17), Err(Error::NoCode(at)));
+        assert_eq!(last(usize::MAX), Err(Error::NoCode(at)));
+    }
+
+    #[test]
+    fn a_function_whose_start_has_only_zeros_in_its_lowest_bytes_is_refused() {
+        // GCC's unwinder ignores it.
+        let mut whole = table(CIE, FDE);
+        let at = entry(0, CIE).len();
+        let field = u32::try_from(whole[at + 8..].as_ptr().addr() & 0xffff_ffff).expect("masked");
+        whole[at + 8..at + 12].copy_from_slice(&field.wrapping_neg().to_ne_bytes());
+        assert_eq!(check(&whole), Err(Error::NoCode(at)));
+        whole[at + 8..at + 12].copy_from_slice(&field.wrapping_neg().wrapping_add(4).to_ne_bytes());
+        assert_eq!(check(&whole), Ok(vec![at]));
     }
 
     #[test]
     fn any_bytes_are_judged_without_a_panic() {
-        let whole = table(CIE, FDE);
+        // With a personality, an LSDA and an expression.
+        let cie = b"\x01zPLRS\0\x01\x78\x0e\x07\x9b\x01\0\0\0\x1b\x1b\x0f\x03\x77\x08\x06";
+        let fde = b"\x10\0\0\0\x20\0\0\0\x04\x01\0\0\0\x0a\x41\x0e\x10\x0b";
+        let wholes = [table(CIE, FDE), table(cie, fde)];
+        assert!(wholes.iter().all(|whole| check(whole).is_ok()));
         arbtest::arbtest(|u| {
-            let mut bytes = whole.clone();
+            let mut bytes = u.choose(&wholes)?.clone();
             for _ in 0..u.int_in_range(1..=4_u8)? {
                 let index = u.choose_index(bytes.len())?;
                 bytes[index] = u.arbitrary()?;
@@ -386,6 +400,19 @@ mod tests {
             let _ = check(&u.arbitrary::<Vec<u8>>()?);
             Ok(())
         });
+    }
+
+    #[test]
+    fn a_long_cie_is_read_once_for_all_of_its_functions() {
+        // Quadratic work on these four megabytes would take hours.
+        let cie = entry(0, &[CIE, &vec![0; 2 << 20]].concat());
+        let mut whole = cie.clone();
+        while whole.len() < 2 * cie.len() {
+            let back = u32::try_from(whole.len() + 4).expect("short");
+            whole.extend(entry(back, FDE));
+        }
+        whole.extend(TERMINATOR);
+        assert!(check(&whole).expect("well formed").len() > 90_000);
     }
 
     /// The unwind table of the running test, as the linker put it together.

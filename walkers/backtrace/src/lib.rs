@@ -9,28 +9,28 @@
 //!
 //! # What you give
 //!
-//! Compiled code with unwind tables: register what the compiler emitted for it with
-//! [`UnwindTables`], and keep the registration for as long as the code. A system's unwinder that
-//! comes to code it has no tables for takes that for the end of the stack.
+//! Unwind tables of compiled code. Register the tables that the compiler emitted with
+//! [`UnwindTables`], and keep the registration as long as the code. A system's unwinder takes code
+//! without tables for the end of the stack.
 //!
 //! # What you get
 //!
 //! [`BacktraceWalker`]: the return address, stack pointer and frame pointer of every frame, host
-//! and Wasm, from the caller of the walk to the end of the stack. It costs about 150 ns a frame.
+//! and Wasm, from the caller of the walk to the end of the stack. A frame costs about 150 ns.
 //!
 //! # Your responsibilities
 //!
-//! - Set the table's stack canary before the outermost entry into Wasm: the walk cannot prove that
-//!   it saw everything, and the canary tells a collection how far it has to come.
-//! - Compile Wasm with frame pointers (Cranelift's `preserve_frame_pointers`): a frame's frame
-//!   pointer is derived from where its record is then.
+//! - Set the table's stack canary before the outermost entry into Wasm. The walk cannot prove that
+//!   it saw every frame. The canary tells a collection how far the walk has to reach.
+//! - Compile Wasm with frame pointers (Cranelift's `preserve_frame_pointers`). The walker derives
+//!   the frame pointer from the place of the frame's record.
 //!
 //! # Not suitable for
 //!
-//! - Hosts without `std`, and stacks deep enough for 150 ns a frame to matter: use the
-//!   frame-pointer walkers.
-//! - `UnwindTables` on Windows and on 32-bit Arm, whose tables have other formats. The walker
-//!   works there, but the registration of tables is the host's own.
+//! - Hosts without `std`, and stacks so deep that 150 ns a frame matter. Use the frame-pointer
+//!   walkers.
+//! - Registering tables on Windows and on 32-bit Arm, which use other formats. The walker works
+//!   there, but the host has to register the tables itself.
 //!
 //! # Example
 //!
@@ -50,13 +50,16 @@
 //! ```
 
 mod aligned_table;
-mod bytes;
+mod augmentation;
 mod eh_frame;
+mod error;
+mod expression;
 mod instructions;
+mod registers;
 mod registration;
 mod unwind_tables;
 mod walker;
 
-pub use eh_frame::UnwindTablesError;
+pub use error::UnwindTablesError;
 pub use unwind_tables::UnwindTables;
 pub use walker::BacktraceWalker;

@@ -1,7 +1,9 @@
 //! Registration of compiled code's unwind tables, for as long as a value lives.
 
 use crate::aligned_table::AlignedTable;
-use crate::eh_frame::{self, UnwindTablesError};
+use crate::augmentation::Addresses;
+use crate::eh_frame;
+use crate::error::UnwindTablesError;
 use crate::registration::{Registration, SUPPORTED};
 use core::ptr::NonNull;
 
@@ -41,7 +43,8 @@ impl UnwindTables {
     ///
     /// # Errors
     ///
-    /// [`UnwindTablesError`] if the table is malformed. The unwinder then does not see it.
+    /// [`UnwindTablesError`] if the table is malformed or has relative addresses. The unwinder then
+    /// does not see it.
     ///
     /// # Safety
     ///
@@ -52,7 +55,7 @@ impl UnwindTables {
     pub unsafe fn register(eh_frame: Box<[u8]>) -> Result<Self, UnwindTablesError> {
         let copy = AlignedTable::copy(&eh_frame);
         // SAFETY: the copy lives as long as its registration, and the caller guarantees the rest.
-        unsafe { Self::check_and_register(copy.as_ptr(), Some(copy)) }
+        unsafe { Self::check_and_register(copy.as_ptr(), Addresses::Absolute, Some(copy)) }
     }
 
     /// Registers a table where it lies, such as behind the code itself.
@@ -70,7 +73,7 @@ impl UnwindTables {
     /// until the value is dropped.
     pub unsafe fn register_in_place(eh_frame: *const [u8]) -> Result<Self, UnwindTablesError> {
         // SAFETY: the caller guarantees the same.
-        unsafe { Self::check_and_register(eh_frame, None) }
+        unsafe { Self::check_and_register(eh_frame, Addresses::Any, None) }
     }
 
     /// Registers a table that passes the check, and keeps its `memory` if it is owned.
@@ -80,6 +83,7 @@ impl UnwindTables {
     /// As for [`UnwindTables::register_in_place`].
     unsafe fn check_and_register(
         eh_frame: *const [u8],
+        allowed: Addresses,
         memory: Option<AlignedTable>,
     ) -> Result<Self, UnwindTablesError> {
         if !SUPPORTED {
@@ -88,7 +92,7 @@ impl UnwindTables {
         let start = NonNull::new(eh_frame.cast::<u8>().cast_mut());
         let start = start.ok_or(UnwindTablesError::Unterminated)?;
         // SAFETY: the caller guarantees that the table is readable and is not written to.
-        let functions = eh_frame::check(unsafe { &*eh_frame })?;
+        let functions = eh_frame::check(unsafe { &*eh_frame }, allowed)?;
         if start.addr().get() % align_of::<u32>() != 0 {
             return Err(UnwindTablesError::Misaligned);
         }

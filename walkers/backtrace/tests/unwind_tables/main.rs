@@ -9,7 +9,7 @@ mod compiled_code;
 
 use allocator::Watched;
 use compiled_code::{CompiledCode, known_entry};
-use vmexternref_backtrace::UnwindTables;
+use vmexternref_backtrace::{UnwindTables, UnwindTablesError};
 
 #[test]
 fn compiled_frames_are_passed_while_their_relative_table_is_registered() {
@@ -54,6 +54,34 @@ fn tables_can_be_registered_and_dropped_on_other_threads() {
 }
 
 #[test]
+fn letters_that_gcc_misreads_are_refused_in_both_forms() {
+    for letters in ["zSR", "zBR"] {
+        let code = CompiledCode::new(letters);
+        // SAFETY: the tables describe the code, which outlives them.
+        let refused = unsafe {
+            (
+                UnwindTables::register(code.absolute_table(letters)),
+                UnwindTables::register_in_place(code.table_in_place()),
+            )
+        };
+        let expected = Some(UnwindTablesError::Augmentation(0));
+        assert_eq!(refused.0.err(), expected, "{letters}");
+        assert_eq!(refused.1.err(), expected, "{letters}");
+        assert_eq!(known_entry(code.pc()), None, "{letters}");
+    }
+}
+
+#[test]
+fn a_relative_table_is_refused_if_it_is_owned() {
+    let code = CompiledCode::new("zR");
+    // SAFETY: the memory is readable, and is not written to.
+    let table = unsafe { &*code.table_in_place() };
+    // SAFETY: the table does not describe the code from elsewhere, and is refused for it.
+    let refused = unsafe { UnwindTables::register(table.into()) };
+    assert_eq!(refused.err(), Some(UnwindTablesError::Relative(0)));
+}
+
+#[test]
 fn an_owned_table_is_passed_from_every_address() {
     let code = CompiledCode::new("zR");
     for shift in 1..=16 {
@@ -86,7 +114,7 @@ fn an_owned_table_is_deregistered_before_its_memory_is_freed() {
 #[test]
 fn the_memory_of_an_owned_table_is_given_back() {
     let code = CompiledCode::new("zR");
-    for letters in ["zR", "zQ"] {
+    for letters in ["zR", "zSR"] {
         let before = allocator::live_bytes();
         // SAFETY: the table describes the code, which outlives it.
         let tables = unsafe { UnwindTables::register(code.absolute_table(letters)) };
