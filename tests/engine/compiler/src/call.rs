@@ -2,7 +2,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, Inst, InstBuilder, SigRef, Value, types};
-use vmexternref_engine_runtime::{TrapCode, ValType};
+use vmexternref_engine_abi::{TrapCode, ValType};
 
 use crate::error::CompileError;
 use crate::function::Translator;
@@ -132,7 +132,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    fn signature(&mut self, ty: &vmexternref_engine_runtime::FuncType) -> SigRef {
+    fn signature(&mut self, ty: &vmexternref_engine_abi::FuncType) -> SigRef {
         let signature = self.emit.env.wasm_signature(ty);
         self.emit.builder.import_signature(signature)
     }

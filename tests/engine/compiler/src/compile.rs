@@ -7,7 +7,7 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, Signature, UserFuncName};
 use cranelift_codegen::{CompiledCode, Context};
 use cranelift_frontend::FunctionBuilderContext;
-use vmexternref_engine_runtime::{CompiledModule, FuncType};
+use vmexternref_engine_abi::{CompiledModule, FuncType};
 
 use crate::emitter::Emitter;
 use crate::environment::Environment;

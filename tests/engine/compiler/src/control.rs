@@ -1,7 +1,7 @@
 //! Blocks, branches and the end of a function.
 
 use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Value};
-use vmexternref_engine_runtime::{TrapCode, ValType};
+use vmexternref_engine_abi::{TrapCode, ValType};
 use wasmparser::{BlockType, BrTable, Operator};
 
 use crate::error::CompileError;

@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::{InstBuilder, Opcode, Type, Value, types};
-use vmexternref_engine_runtime::TrapCode;
+use vmexternref_engine_abi::TrapCode;
 use wasmparser::Operator;
 
 use crate::function::Translator;

@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{
     types,
 };
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, FunctionBuilderContext};
-use vmexternref_engine_runtime::Builtin;
+use vmexternref_engine_abi::Builtin;
 
 use crate::access::{Access, spill_region};
 use crate::environment::Environment;

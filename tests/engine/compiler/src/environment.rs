@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use vmexternref_core::Offsets;
-use vmexternref_engine_runtime::{Builtin, BuiltinType, FuncType, VMOffsets, ValType};
+use vmexternref_engine_abi::{Builtin, BuiltinType, FuncType, VMOffsets, ValType};
 use vmexternref_frame_pointer::RecordOffsets;
 
 use crate::metadata::Metadata;

@@ -2,7 +2,7 @@
 
 use cranelift_codegen::ir::{Block, Inst, InstBuilder, Type, Value, types};
 use cranelift_frontend::{FuncInstBuilder, Variable};
-use vmexternref_engine_runtime::{Builtin, FuncType, TrapCode, ValType};
+use vmexternref_engine_abi::{Builtin, FuncType, TrapCode, ValType};
 use wasmparser::{FunctionBody, Operator};
 
 use crate::control::Frame;

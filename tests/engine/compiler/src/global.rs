@@ -1,7 +1,7 @@
 //! Global variables.
 
 use cranelift_codegen::ir::{InstBuilder, Value};
-use vmexternref_engine_runtime::ValType;
+use vmexternref_engine_abi::ValType;
 
 use crate::call::array_offset;
 use crate::error::CompileError;

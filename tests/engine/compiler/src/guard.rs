@@ -4,7 +4,7 @@
 //! to come, and leaves with a tail call, so that a host need not keep room for the largest frame below the limit.
 
 use cranelift_codegen::ir::InstBuilder;
-use vmexternref_engine_runtime::{Builtin, FuncType, TrapCode};
+use vmexternref_engine_abi::{Builtin, FuncType, TrapCode};
 
 use crate::emitter::Emitter;
 use crate::symbol::Symbol;

@@ -5,7 +5,7 @@
 //! them, and counted where they are stored.
 //!
 //! *You give* a Wasm binary: WebAssembly 2.0 without SIMD, and tail calls. *You get* a
-//! [`CompiledModule`](vmexternref_engine_runtime::CompiledModule), for this machine or for another one of
+//! [`CompiledModule`](vmexternref_engine_abi::CompiledModule), for this machine or for another one of
 //! `x86_64`, `aarch64` and `riscv64`: position-independent code, unwind tables, stack maps and a description.
 //! *Not suitable for* untrusted code on a shared machine: nothing here defends against speculation.
 

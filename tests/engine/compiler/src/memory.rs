@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::{InstBuilder, MemFlags, Opcode, Type, Value, types};
-use vmexternref_engine_runtime::{Builtin, TrapCode};
+use vmexternref_engine_abi::{Builtin, TrapCode};
 use wasmparser::{MemArg, Operator};
 
 use crate::call::array_offset;

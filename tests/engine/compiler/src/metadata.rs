@@ -1,6 +1,6 @@
 //! What a module says about itself, for the runtime and for its own functions.
 
-use vmexternref_engine_runtime::{
+use vmexternref_engine_abi::{
     CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
     FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TableType, Target,
     ValType,

@@ -5,7 +5,7 @@ use object::{
     BinaryFormat, Endianness, Object as _, ObjectSection, SectionKind, SymbolFlags, SymbolKind,
     SymbolScope,
 };
-use vmexternref_engine_runtime::{Architecture, CompiledModule, ObjectFile, Target};
+use vmexternref_engine_abi::{Architecture, CompiledModule, ObjectFile, Target};
 use wasmtime_environ::{StackMapSection, obj::ELF_WASMTIME_STACK_MAP};
 
 use crate::error::CompileError;
@@ -17,7 +17,7 @@ use crate::error::CompileError;
 ///
 /// ```
 /// use vmexternref_engine_compiler::{CompileOptions, compile, write_object_file};
-/// use vmexternref_engine_runtime::ObjectFile;
+/// use vmexternref_engine_abi::ObjectFile;
 ///
 /// let options = CompileOptions {
 ///     target: Some("riscv64gc-unknown-none-elf".parse().expect("a triple")),
@@ -124,7 +124,7 @@ mod tests {
     use object::{Object, ObjectSection, ObjectSymbol};
     use std::fs;
     use std::path::Path;
-    use vmexternref_engine_runtime::{CompiledModule, ObjectFile, ObjectFileError};
+    use vmexternref_engine_abi::{CompiledModule, ObjectFile, ObjectFileError};
     use wasmtime_environ::{StackMap, obj::ELF_WASMTIME_STACK_MAP};
 
     const TARGETS: [&str; 3] = [
@@ -149,7 +149,7 @@ mod tests {
 
     /// The stack maps that are not empty, as `(return offset, frame bytes, references)`.
     fn expected(module: &CompiledModule) -> Vec<(u32, u32, Vec<u32>)> {
-        let full = |map: &&vmexternref_engine_runtime::Safepoint| !map.references.is_empty();
+        let full = |map: &&vmexternref_engine_abi::Safepoint| !map.references.is_empty();
         let maps = module.safepoints.iter().filter(full);
         let mut maps: Vec<_> = maps
             .map(|map| {

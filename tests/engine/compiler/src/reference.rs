@@ -2,7 +2,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value};
-use vmexternref_engine_runtime::{Builtin, ValType};
+use vmexternref_engine_abi::{Builtin, ValType};
 
 use crate::function::Translator;
 use crate::unentered::Keeper;

@@ -1,7 +1,7 @@
 //! Names for the pieces of code in a module's text.
 
 use cranelift_codegen::ir::UserExternalName;
-use vmexternref_engine_runtime::Builtin;
+use vmexternref_engine_abi::Builtin;
 
 /// A piece of code in the text, as calls name it before its place is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl Symbol {
 #[cfg(test)]
 mod tests {
     use super::Symbol;
-    use vmexternref_engine_runtime::Builtin;
+    use vmexternref_engine_abi::Builtin;
 
     #[test]
     fn names_lead_back_to_their_symbols() {

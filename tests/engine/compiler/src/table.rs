@@ -2,7 +2,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
-use vmexternref_engine_runtime::{Builtin, TrapCode, ValType};
+use vmexternref_engine_abi::{Builtin, TrapCode, ValType};
 use wasmparser::Operator;
 
 use crate::call::array_offset;

@@ -9,7 +9,7 @@ use cranelift_codegen::{
     CompiledCode, FinalizedMachReloc, FinalizedRelocTarget, ir::ExternalName, ir::Function,
 };
 use target_lexicon::Architecture;
-use vmexternref_engine_runtime::{Builtin, Safepoint, TEXT_ALIGN};
+use vmexternref_engine_abi::{Builtin, Safepoint, TEXT_ALIGN};
 
 use crate::error::CompileError;
 use crate::relocations::{self, Relocation};

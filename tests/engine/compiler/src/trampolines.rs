@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, InstBuilder, MemFlagsData,
     StackSlotData, StackSlotKind, Type, Value, types,
 };
-use vmexternref_engine_runtime::{Builtin, FuncType, ValType};
+use vmexternref_engine_abi::{Builtin, FuncType, ValType};
 
 use crate::emitter::Emitter;
 

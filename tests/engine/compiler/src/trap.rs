@@ -1,7 +1,7 @@
 //! Traps: explicit checks that branch to cold blocks, which call the runtime.
 
 use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
-use vmexternref_engine_runtime::{Builtin, TrapCode};
+use vmexternref_engine_abi::{Builtin, TrapCode};
 
 use crate::function::Translator;
 

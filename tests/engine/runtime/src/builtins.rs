@@ -8,14 +8,13 @@ use core::mem::ManuallyDrop;
 use core::ptr;
 
 use vmexternref_core::{OutOfMemory, VMExternRef, drop_extern_ref};
+use vmexternref_engine_abi::{Builtin, TrapCode};
 
 use crate::arch;
-use crate::builtin::Builtin;
 use crate::instance::InstanceItem;
 use crate::reference::Reference;
 use crate::store::{Store, StoreInner};
 use crate::trap::Trap;
-use crate::trap_code::TrapCode;
 
 /// The addresses of all builtins, in order of their numbers.
 pub(crate) static BUILTINS: Addresses = Addresses(addresses());

@@ -4,11 +4,10 @@ use core::hint::black_box;
 use core::mem;
 use core::ptr;
 
-use crate::host_func::VMHostFunc;
-use crate::layout::{VMContext, VMFuncRef, VMStoreContext};
+use vmexternref_engine_abi::{TrapCode, VMContext, VMFuncRef, VMHostFunc, VMStoreContext};
+
 use crate::store::Store;
 use crate::trap::Trap;
-use crate::trap_code::TrapCode;
 
 /// An entry trampoline: `(callee vmctx, caller vmctx, code, slots) -> status`.
 type EntryTrampoline = unsafe extern "C" fn(
@@ -73,7 +72,7 @@ unsafe fn call_host(store: &Store, func: &VMFuncRef, slots: *mut u64) -> u32 {
     let no_instance = VMContext::without_instance(store.context_ptr());
     let host = func.vmctx.get().cast::<VMHostFunc>();
     // SAFETY: the `vmctx` of a host function is its `VMHostFunc`, and the caller passes what it takes.
-    unsafe { VMHostFunc::call(host, &raw const no_instance, slots) }
+    unsafe { ((*host).call)(host, &raw const no_instance, slots) }
 }
 
 /// What an inner entry overwrites; dropping it puts it back.

@@ -3,9 +3,10 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 
+use vmexternref_engine_abi::VMContext;
+
 use crate::extern_item::Extern;
 use crate::instance::InstanceItem;
-use crate::layout::VMContext;
 use crate::memory::Memory;
 use crate::store::Store;
 use crate::trap::Trap;

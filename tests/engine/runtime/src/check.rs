@@ -5,11 +5,12 @@
 
 use core::ops::Range;
 
-use crate::error::LoadError;
-use crate::module::{
-    Architecture, CompiledModule, ConstExpr, ExportItem, SegmentMode, TEXT_ALIGN, Target,
+use vmexternref_engine_abi::{
+    Architecture, CompiledModule, ConstExpr, ExportItem, ExternType, GlobalType, SegmentMode,
+    TEXT_ALIGN, Target, ValType,
 };
-use crate::types::{ExternType, GlobalType, ValType};
+
+use crate::error::LoadError;
 
 /// Checks everything that instantiation relies on.
 pub(crate) fn check(module: &CompiledModule) -> Result<(), LoadError> {

@@ -2,8 +2,7 @@
 
 use core::ptr;
 
-use crate::layout::{VMFuncRef, VMGlobal};
-use crate::module::ConstExpr;
+use vmexternref_engine_abi::{ConstExpr, VMFuncRef, VMGlobal};
 
 /// What constant expressions may refer to.
 #[derive(Clone, Copy, Debug)]

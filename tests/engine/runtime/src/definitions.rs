@@ -4,18 +4,18 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 
 use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{
+    CompiledModule, GlobalDefinition, MemoryType, TableType, VMFuncRef, VMGlobal,
+};
 
 use crate::const_expr::ConstScope;
 use crate::error::{AccessError, InstantiateError};
 use crate::global::GlobalItem;
-use crate::layout::{VMFuncRef, VMGlobal};
 use crate::memory::MemoryItem;
-use crate::module::{CompiledModule, GlobalDefinition};
 use crate::owned::{Owned, try_collect};
 use crate::reference::Reference;
 use crate::store::StoreInner;
 use crate::table::TableItem;
-use crate::types::{MemoryType, TableType};
 
 /// Tables, memories and globals that no store owns yet.
 pub(crate) struct Definitions {

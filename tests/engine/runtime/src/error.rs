@@ -6,13 +6,11 @@ use core::error::Error;
 use core::fmt;
 
 use vmexternref_core::{OutOfMemory, RegisterError};
+use vmexternref_engine_abi::{ExternType, Target, TrapCode, ValType};
 
 use crate::code::PlaceError;
 use crate::handle::WrongStore;
-use crate::module::Target;
 use crate::trap::Trap;
-use crate::trap_code::TrapCode;
-use crate::types::{ExternType, ValType};
 
 /// Why a call was refused or did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! Whatever an instance imports or exports.
 
+use vmexternref_engine_abi::ExternType;
+
 use crate::error::AccessError;
 use crate::func::Func;
 use crate::global::Global;
 use crate::memory::Memory;
 use crate::store::Store;
 use crate::table::Table;
-use crate::types::ExternType;
 
 /// A function, table, memory or global of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

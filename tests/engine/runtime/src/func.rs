@@ -4,16 +4,15 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{FuncType, RawHostFn, VMFuncRef};
 
 use crate::call::invoke;
 use crate::caller::Caller;
 use crate::error::{AccessError, CallError};
 use crate::handle::Handle;
-use crate::host_func::{Closure, HostFunc, RawHostFn, call_closure};
-use crate::layout::VMFuncRef;
+use crate::host_func::{Closure, HostFunc, call_closure};
 use crate::store::{Store, StoreInner};
 use crate::trap::Trap;
-use crate::types::FuncType;
 use crate::val::Val;
 
 /// A function of a store: a name that is only good together with it.
@@ -217,13 +216,12 @@ mod tests {
     use alloc::string::ToString;
     use alloc::vec::Vec;
 
+    use vmexternref_engine_abi::{FuncType, VMContext, VMHostFunc, ValType};
+
     use super::Func;
     use crate::error::CallError;
-    use crate::host_func::VMHostFunc;
-    use crate::layout::VMContext;
     use crate::testing::{Alive, object, store};
     use crate::trap::Trap;
-    use crate::types::{FuncType, ValType};
     use crate::val::Val;
 
     #[test]

@@ -5,13 +5,12 @@ use core::fmt;
 use core::mem::offset_of;
 
 use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{GlobalType, VMGlobal, ValType};
 
 use crate::error::AccessError;
 use crate::handle::Handle;
-use crate::layout::VMGlobal;
 use crate::reference::Reference;
 use crate::store::{Store, StoreInner};
-use crate::types::{GlobalType, ValType};
 use crate::val::Val;
 
 /// A global as the store owns it; compiled code knows the address of its first field.
@@ -168,10 +167,11 @@ impl fmt::Debug for Global {
 
 #[cfg(test)]
 mod tests {
+    use vmexternref_engine_abi::{GlobalType, ValType};
+
     use super::Global;
     use crate::error::AccessError;
     use crate::testing::{Alive, object, store};
-    use crate::types::{GlobalType, ValType};
     use crate::val::Val;
 
     #[test]

@@ -2,74 +2,19 @@
 
 use core::any::Any;
 use core::cell::Cell;
-use core::ffi::c_void;
-use core::fmt;
-use core::mem::{self, offset_of};
+use core::mem;
 use core::ptr;
 
 use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{
+    FuncType, RawHostFn, TrapCode, VMContext, VMFuncRef, VMHostFunc, ValType,
+};
 
 use crate::caller::Caller;
-use crate::layout::{VMContext, VMFuncRef, VMOffsets};
 use crate::owned::Owned;
 use crate::store::Store;
 use crate::trap::Trap;
-use crate::trap_code::TrapCode;
-use crate::types::FuncType;
 use crate::val::Val;
-
-/// A host function without any glue: `(host, caller, values) -> status`.
-///
-/// `values` holds the arguments, eight bytes each, zero-extended, and takes the results; it has room for the larger
-/// number of the two. Status 0 means that it returned; any other that it trapped, with [`Caller::fail`]. A reference
-/// argument is alive until something collects; a reference result comes out of [`Store::insert`].
-pub type RawHostFn = unsafe extern "C" fn(
-    host: *const VMHostFunc,
-    caller: *const VMContext,
-    values: *mut u64,
-) -> u32;
-
-/// What an exit trampoline finds behind the `vmctx` of a host function.
-#[repr(C)]
-pub struct VMHostFunc {
-    call: RawHostFn,
-    context: *const c_void,
-}
-
-const _: () = assert!(VMOffsets::HOST.host_func_call() as usize == offset_of!(VMHostFunc, call));
-
-impl VMHostFunc {
-    /// Whatever the function was made with.
-    ///
-    /// # Safety
-    ///
-    /// `host` is what the function was called with, it was made with a `T`, and its store outlives `'a`.
-    #[must_use]
-    pub const unsafe fn context<'a, T: 'static>(host: *const Self) -> &'a T {
-        // SAFETY: the caller guarantees that the context is a `T` and outlives the reference.
-        unsafe { &*(*host).context.cast::<T>() }
-    }
-
-    /// Calls the function.
-    ///
-    /// # Safety
-    ///
-    /// As [`RawHostFn`] says of the arguments.
-    pub(crate) unsafe fn call(
-        host: *const Self,
-        caller: *const VMContext,
-        values: *mut u64,
-    ) -> u32 {
-        // SAFETY: the caller keeps what `RawHostFn` asks for.
-        unsafe { ((*host).call)(host, caller, values) }
-    }
-}
-
-impl fmt::Debug for VMHostFunc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VMHostFunc").finish_non_exhaustive()
-    }
-}
 
 /// A host function as the store owns it; compiled code knows the address of its first field.
 #[repr(C)]
@@ -211,7 +156,7 @@ unsafe fn return_values(
 }
 
 #[cold]
-fn wrong_result(index: usize, result: &Val, expected: crate::types::ValType) -> Trap {
+fn wrong_result(index: usize, result: &Val, expected: ValType) -> Trap {
     Trap::host(if result.ty() == expected {
         alloc::format!("host function returned a function of another store as result {index}")
     } else {

@@ -5,15 +5,17 @@ use core::cell::Cell;
 use core::fmt;
 use core::ptr::NonNull;
 
+use vmexternref_engine_abi::{
+    ExportItem, VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable,
+};
+
 use crate::const_expr::ConstScope;
 use crate::extern_item::Extern;
 use crate::func::Func;
 use crate::global::Global;
 use crate::handle::{Handle, StoreId};
-use crate::layout::{VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable};
 use crate::load::Module;
 use crate::memory::{Memory, MemoryItem};
-use crate::module::ExportItem;
 use crate::owned::Owned;
 use crate::table::{Table, TableItem};
 

@@ -7,6 +7,9 @@ use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{
+    CompiledModule, SegmentMode, VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable,
+};
 
 use crate::builtins::BUILTINS;
 use crate::call::invoke;
@@ -14,10 +17,8 @@ use crate::definitions::Definitions;
 use crate::error::InstantiateError;
 use crate::extern_item::Extern;
 use crate::instance::{Instance, InstanceItem, Parts};
-use crate::layout::{VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable};
 use crate::link::{Linked, link};
 use crate::load::Module;
-use crate::module::{CompiledModule, SegmentMode};
 use crate::owned::{Owned, try_collect};
 use crate::store::Store;
 use crate::trap::Trap;
@@ -225,6 +226,12 @@ mod tests {
     use alloc::vec::Vec;
     use alloc::{format, vec};
 
+    use vmexternref_engine_abi::{
+        CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
+        FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TableType, Target,
+        ValType,
+    };
+
     use crate::error::InstantiateError;
     use crate::extern_item::Extern;
     use crate::func::Func;
@@ -233,14 +240,9 @@ mod tests {
     use crate::linker::Linker;
     use crate::load::Module;
     use crate::memory::Memory;
-    use crate::module::{
-        CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem,
-        GlobalDefinition, Import, SegmentMode, Target,
-    };
     use crate::store::Store;
     use crate::table::Table;
     use crate::testing::{Alive, object, store};
-    use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, ValType};
     use crate::val::Val;
 
     const OBJECT: GlobalType = GlobalType {

@@ -5,19 +5,17 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 
 use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{ExternType, Import, VMFuncRef};
 
 use crate::error::InstantiateError;
 use crate::extern_item::Extern;
 use crate::func::type_of;
 use crate::global::GlobalItem;
 use crate::handle::{Handle, WrongStore};
-use crate::layout::VMFuncRef;
 use crate::load::Module;
 use crate::memory::MemoryItem;
-use crate::module::Import;
 use crate::store::StoreInner;
 use crate::table::TableItem;
-use crate::types::ExternType;
 
 /// Imported items that fit, sorted by kind.
 #[derive(Debug, Default)]
@@ -131,6 +129,10 @@ fn within(found: Option<u32>, wanted: Option<u32>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use vmexternref_engine_abi::{
+        ExternType, FuncType, GlobalType, MemoryType, TableType, ValType,
+    };
+
     use super::fits;
     use crate::extern_item::Extern;
     use crate::func::Func;
@@ -139,7 +141,6 @@ mod tests {
     use crate::store::Store;
     use crate::table::Table;
     use crate::testing::store;
-    use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, ValType};
     use crate::val::Val;
 
     fn memory(minimum: u32, maximum: Option<u32>) -> ExternType {

@@ -10,13 +10,12 @@ use core::mem;
 use vmexternref_core::{
     Matching, ModuleStackMaps, RegisterError, Registration, StackMap, StackMapRegistry,
 };
+use vmexternref_engine_abi::{CompiledModule, Export, Import, ObjectFile, TEXT_ALIGN};
 
 use crate::check::check;
 use crate::code::PlacedCode;
 use crate::error::LoadError;
 use crate::handle::StoreId;
-use crate::module::{CompiledModule, Export, Import, TEXT_ALIGN};
-use crate::object_file::ObjectFile;
 use crate::owned::{Owned, try_collect};
 use crate::store::{Store, StoreInner};
 

@@ -6,14 +6,12 @@ use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
 use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{MemoryType, TrapCode, VMMemory};
 
 use crate::buffer::Buffer;
 use crate::error::AccessError;
 use crate::handle::Handle;
-use crate::layout::VMMemory;
 use crate::store::{Store, StoreInner};
-use crate::trap_code::TrapCode;
-use crate::types::MemoryType;
 
 const PAGE: usize = 1 << 16;
 /// Pages that a 32-bit address can reach.
@@ -253,10 +251,11 @@ impl fmt::Debug for Memory {
 
 #[cfg(test)]
 mod tests {
+    use vmexternref_engine_abi::MemoryType;
+
     use super::Memory;
     use crate::error::AccessError;
     use crate::testing::store;
-    use crate::types::MemoryType;
 
     #[test]
     fn grown_pages_are_zero_and_contents_stay() {

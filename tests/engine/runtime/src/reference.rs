@@ -3,8 +3,7 @@
 use core::ptr;
 
 use vmexternref_core::VMExternRef;
-
-use crate::types::ValType;
+use vmexternref_engine_abi::ValType;
 
 /// A reference that owns what it refers to, as a table slot does.
 #[derive(Clone, Debug)]
@@ -75,8 +74,9 @@ impl Reference {
 mod tests {
     use vmexternref_core::VMExternRef;
 
+    use vmexternref_engine_abi::ValType;
+
     use super::Reference;
-    use crate::types::ValType;
 
     #[test]
     fn words_carry_their_count() {

@@ -1,8 +1,9 @@
 //! Passive segments of an instance.
 
+use vmexternref_engine_abi::TrapCode;
+
 use crate::instance::InstanceItem;
 use crate::reference::Reference;
-use crate::trap_code::TrapCode;
 
 impl InstanceItem {
     /// Copies elements of a segment, which is empty once dropped, to a table.

@@ -13,6 +13,7 @@ use vmexternref_core::{
     Frame, Garbage, GcReport, OutOfMemory, StackMapRegistry, StackWalker, VMExternRef,
     VMExternRefActivationsTable, WalkEnd,
 };
+use vmexternref_engine_abi::VMStoreContext;
 use vmexternref_frame_pointer::ActivationRecord;
 
 use crate::arena::Arena;
@@ -21,7 +22,6 @@ use crate::global::GlobalItem;
 use crate::handle::StoreId;
 use crate::host_func::HostFunc;
 use crate::instance::InstanceItem;
-use crate::layout::VMStoreContext;
 use crate::load::Module;
 use crate::memory::MemoryItem;
 use crate::table::TableItem;

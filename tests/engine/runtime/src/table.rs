@@ -6,15 +6,13 @@ use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{TableType, TrapCode, VMTable, ValType};
 
 use crate::buffer::Buffer;
 use crate::error::AccessError;
 use crate::handle::Handle;
-use crate::layout::VMTable;
 use crate::reference::Reference;
 use crate::store::{Store, StoreInner};
-use crate::trap_code::TrapCode;
-use crate::types::{TableType, ValType};
 use crate::val::Val;
 
 const WORD: usize = size_of::<usize>();
@@ -334,10 +332,11 @@ mod tests {
     use alloc::rc::Rc;
     use core::cell::Cell;
 
+    use vmexternref_engine_abi::{TableType, ValType};
+
     use super::Table;
     use crate::error::AccessError;
     use crate::testing::{Alive, object, store};
-    use crate::types::{TableType, ValType};
     use crate::val::Val;
 
     const NULL: Val = Val::ExternRef(None);

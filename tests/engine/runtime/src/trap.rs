@@ -4,8 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use vmexternref_core::OutOfMemory;
-
-use crate::trap_code::TrapCode;
+use vmexternref_engine_abi::TrapCode;
 
 /// Why a call into Wasm did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
 
 use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::FuncType;
 
 use crate::arena::Arena;
-use crate::types::FuncType;
 
 /// A function type that the store knows.
 #[derive(Debug)]
@@ -70,8 +70,9 @@ impl TypeRegistry {
 
 #[cfg(test)]
 mod tests {
+    use vmexternref_engine_abi::{FuncType, ValType};
+
     use super::TypeRegistry;
-    use crate::types::{FuncType, ValType};
 
     #[test]
     fn equal_types_have_one_id() {

@@ -3,14 +3,13 @@
 use core::ptr::{self, NonNull};
 
 use vmexternref_core::VMExternRef;
+use vmexternref_engine_abi::{VMFuncRef, ValType};
 
 use crate::error::AccessError;
 use crate::func::Func;
 use crate::handle::Handle;
-use crate::layout::VMFuncRef;
 use crate::reference::Reference;
 use crate::store::StoreInner;
-use crate::types::ValType;
 
 /// A Wasm value.
 #[derive(Clone, Debug)]

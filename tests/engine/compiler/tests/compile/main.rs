@@ -6,8 +6,8 @@ mod safepoints;
 mod scripts;
 mod text;
 
+use vmexternref_engine_abi::CompiledModule;
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
-use vmexternref_engine_runtime::CompiledModule;
 
 /// One machine of each kind that code can be generated for.
 const TARGETS: [&str; 3] = [

@@ -1,6 +1,6 @@
 //! Stack maps are where references live across calls, and nowhere else.
 
-use vmexternref_engine_runtime::{CompiledModule, Safepoint};
+use vmexternref_engine_abi::{CompiledModule, Safepoint};
 
 use crate::{compile_text, for_each_target, options};
 

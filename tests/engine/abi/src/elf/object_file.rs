@@ -20,7 +20,7 @@ use wasmtime_environ::obj::ELF_WASMTIME_STACK_MAP;
 use crate::module::{Architecture, CompiledModule};
 
 /// The section with the machine code.
-pub(crate) const TEXT_SECTION: &str = ".text";
+const TEXT_SECTION: &str = ".text";
 /// The section with the unwind tables.
 const UNWIND_SECTION: &str = ".vmexternref.eh_frame";
 /// The section with everything else.
@@ -40,7 +40,7 @@ pub struct ObjectFile {
 impl ObjectFile {
     /// Reads the bytes of an object file.
     ///
-    /// What the description says is checked when the module is [loaded](crate::Module::load_object).
+    /// The runtime checks the description when it loads the module.
     ///
     /// # Errors
     ///
