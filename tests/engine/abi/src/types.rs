@@ -97,6 +97,14 @@ pub struct TableType {
     pub maximum: Option<u32>,
 }
 
+impl TableType {
+    /// Whether a module may have such a table.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.element.is_ref() && in_order(self.minimum, self.maximum)
+    }
+}
+
 /// The type of a linear memory; sizes in pages of 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryType {
@@ -104,6 +112,21 @@ pub struct MemoryType {
     pub minimum: u32,
     /// The size it may grow to.
     pub maximum: Option<u32>,
+}
+
+impl MemoryType {
+    /// Pages that a 32-bit address reaches.
+    pub const MAX_PAGES: u32 = 1 << 16;
+
+    /// Whether a module may have such a memory.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.minimum <= Self::MAX_PAGES && in_order(self.minimum, self.maximum)
+    }
+}
+
+fn in_order(minimum: u32, maximum: Option<u32>) -> bool {
+    maximum.is_none_or(|maximum| minimum <= maximum)
 }
 
 /// The type of a global.

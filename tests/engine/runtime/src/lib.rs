@@ -26,54 +26,26 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod activation;
 mod arch;
-mod arena;
-mod buffer;
-mod builtins;
-mod call;
-mod caller;
-mod check;
 mod code;
-mod collect;
-mod const_expr;
-mod definitions;
 mod error;
-mod extern_item;
-mod func;
-mod global;
-mod handle;
-mod host_func;
-mod instance;
-mod instantiate;
-mod link;
-mod linker;
-mod load;
-mod memory;
-mod owned;
-mod reference;
-mod segments;
+mod external;
+mod heap;
+mod instantiation;
+mod item;
 mod store;
-mod table;
 #[cfg(test)]
 mod testing;
-mod trap;
-mod type_registry;
-mod val;
+mod value;
 
-pub use caller::Caller;
-pub use code::{CodePlacer, PlaceError, PlacedCode};
-pub use error::{AccessError, CallError, InstantiateError, LoadError};
-pub use extern_item::Extern;
-pub use func::Func;
-pub use global::Global;
-pub use instance::Instance;
-pub use linker::Linker;
-pub use load::Module;
-pub use memory::Memory;
+pub use activation::Caller;
+pub use code::{CodePlacer, Module, PlacedCode};
+pub use error::{AccessError, CallError, InstantiateError, LoadError, PlaceError, Trap};
+pub use external::{Extern, Global, Memory, Table};
+pub use instantiation::{Instance, Linker};
 pub use store::{Limits, Store, WeakStore};
-pub use table::Table;
-pub use trap::Trap;
-pub use val::Val;
+pub use value::{Func, Val};
 pub use vmexternref_engine_abi::{
     Architecture, Builtin, BuiltinType, CompiledModule, ConstExpr, DataSegment, ElementSegment,
     Export, ExportItem, ExternType, FuncType, GlobalDefinition, GlobalType, Import, MemoryType,

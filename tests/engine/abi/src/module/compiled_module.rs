@@ -90,34 +90,12 @@ impl CompiledModule {
         }
     }
 
-    /// How many functions are imported.
+    /// The number of imported functions.
     #[must_use]
     pub fn imported_functions(&self) -> usize {
-        self.count_imports(|ty| matches!(ty, ExternType::Func(_)))
-    }
-
-    /// How many tables are imported.
-    #[must_use]
-    pub fn imported_tables(&self) -> usize {
-        self.count_imports(|ty| matches!(ty, ExternType::Table(_)))
-    }
-
-    /// How many memories are imported.
-    #[must_use]
-    pub fn imported_memories(&self) -> usize {
-        self.count_imports(|ty| matches!(ty, ExternType::Memory(_)))
-    }
-
-    /// How many globals are imported.
-    #[must_use]
-    pub fn imported_globals(&self) -> usize {
-        self.count_imports(|ty| matches!(ty, ExternType::Global(_)))
-    }
-
-    fn count_imports(&self, is_kind: impl Fn(&ExternType) -> bool) -> usize {
         self.imports
             .iter()
-            .filter(|import| is_kind(&import.ty))
+            .filter(|import| matches!(import.ty, ExternType::Func(_)))
             .count()
     }
 }
