@@ -13,7 +13,7 @@ pub enum Builtin {
     Raise = 0,
     /// `resume_trap() -> !`: resumes at the handler; a host function recorded the trap.
     ResumeTrap = 1,
-    /// `insert_ref(raw, kept raw, owned)`: enters a reference, not null, into the activations table.
+    /// `insert_ref(raw, kept raw, owned)`: inserts a reference, not null, into the activations table.
     ///
     /// It collects first, and keeps the second reference alive meanwhile. If `owned` is not 0 it takes over the
     /// caller's count of the first one, also when it traps.

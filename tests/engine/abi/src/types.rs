@@ -115,6 +115,8 @@ pub struct MemoryType {
 }
 
 impl MemoryType {
+    /// Bytes in a page.
+    pub const PAGE_BYTES: u32 = 1 << 16;
     /// Pages that a 32-bit address reaches.
     pub const MAX_PAGES: u32 = 1 << 16;
 

@@ -50,6 +50,9 @@ impl VMOffsets {
     )]
     pub const HOST: Self = Self::new(size_of::<usize>() as u8);
 
+    /// Size of a value in the array that trampolines pass.
+    pub const VALUE_SIZE: u8 = 8;
+
     /// The offsets of a machine whose pointers have 4 or 8 bytes.
     #[must_use]
     pub const fn new(pointer_bytes: u8) -> Self {
@@ -72,6 +75,12 @@ impl VMOffsets {
     #[must_use]
     pub const fn func_ref_size(self) -> u8 {
         self.words(4)
+    }
+
+    /// Size of a type id in [`VMContext::type_ids`].
+    #[must_use]
+    pub const fn type_id_size(self) -> u8 {
+        4
     }
 
     const fn words(self, count: u8) -> u8 {
@@ -138,6 +147,8 @@ offsets! { self:
 
 const _: () = assert!(VMOffsets::HOST.func_import_size() as usize == size_of::<VMFuncImport>());
 const _: () = assert!(VMOffsets::HOST.func_ref_size() as usize == size_of::<VMFuncRef>());
+const _: () = assert!(VMOffsets::HOST.type_id_size() as usize == size_of::<u32>());
+const _: () = assert!(VMOffsets::VALUE_SIZE as usize == size_of::<u64>());
 
 #[cfg(test)]
 mod tests {

@@ -128,7 +128,7 @@ fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
     );
 }
 
-/// What is used up before anything can release it is never entered, and so nothing is called.
+/// What is used up before anything can release it is never inserted, and so nothing is called.
 #[test]
 fn operands_that_are_used_up_at_once_cost_no_call() {
     of_each_function(

@@ -10,7 +10,7 @@ use crate::error::{AccessError, OutsideMemory};
 use crate::heap::Buffer;
 
 /// Bytes in a page.
-const PAGE: usize = 1 << 16;
+const PAGE: usize = MemoryType::PAGE_BYTES as usize;
 
 /// A memory as the store owns it.
 ///

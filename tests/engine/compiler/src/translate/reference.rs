@@ -1,14 +1,14 @@
-//! The books of deferred reference counting: what happens when a reference is loaded or stored.
+//! Deferred reference counting: insertions, and counts of stored references.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value};
 use vmexternref_engine_abi::{Builtin, ValType};
 
-use crate::function::Translator;
-use crate::unentered::Keeper;
+use crate::translate::ownership::Ownership;
+use crate::translate::translator::Translator;
 
 impl Translator<'_, '_> {
-    /// Enters a reference into the activations table; while that collects, it keeps `kept` too.
+    /// Inserts a reference into the activations table. A collection during the insertion keeps `kept` alive too.
     ///
     /// ```text
     ///   null? ------------------------------------.
@@ -17,12 +17,12 @@ impl Translator<'_, '_> {
     ///                                             V
     /// ```
     ///
-    /// Only the value that comes out is one that the stack maps know: while the runtime collects in order to insert
-    /// the loaded word, nothing but its own clone keeps that object alive.
-    pub(crate) fn enter_reference(
+    /// The stack maps know the returned value, but not the loaded word. While the runtime collects in order to insert
+    /// that word, only the runtime's own clone keeps the object alive.
+    pub(crate) fn insert_reference(
         &mut self,
         loaded: Value,
-        keeper: Keeper,
+        ownership: Ownership,
         kept: Option<Value>,
     ) -> Value {
         let [check, insert, slow, done] = self.blocks();
@@ -31,21 +31,21 @@ impl Translator<'_, '_> {
         let first = if self.emit.env.zeal { slow } else { check };
         self.ins().brif(loaded, first, &[], done, &[loaded.into()]);
         if !self.emit.env.zeal {
-            self.insert_inline(loaded, keeper, [check, insert, slow]);
+            self.insert_inline(loaded, ownership, [check, insert, slow]);
             self.ins().jump(done, &[loaded.into()]);
         }
-        self.enter(slow);
+        self.emit.continue_in(slow);
         let kept = kept.unwrap_or_else(|| self.emit.address(0));
-        let owned = self.emit.constant(u32::from(keeper == Keeper::Count));
+        let owned = self.emit.constant(u32::from(ownership == Ownership::Owned));
         self.call_builtin(Builtin::InsertRef, &[loaded, kept, owned]);
         self.ins().jump(done, &[loaded.into()]);
-        self.enter(done);
+        self.emit.continue_in(done);
         reference
     }
 
-    fn insert_inline(&mut self, loaded: Value, keeper: Keeper, blocks: [Block; 3]) {
+    fn insert_inline(&mut self, loaded: Value, ownership: Ownership, blocks: [Block; 3]) {
         let [check, insert, slow] = blocks;
-        self.enter(check);
+        self.emit.continue_in(check);
         let (pointer, core, vm) = (self.emit.env.pointer, self.emit.env.core, self.emit.env.vm);
         let (slots, free) = (self.emit.access.slots, self.emit.access.free_slots);
         let context = self.emit.store_context(self.vmctx);
@@ -56,58 +56,60 @@ impl Translator<'_, '_> {
         let full = self.ins().icmp(IntCC::Equal, next, end);
         self.ins().brif(full, slow, &[], insert, &[]);
 
-        self.enter(insert);
+        self.emit.continue_in(insert);
         self.ins().store(slots, loaded, next, 0);
         let slot = self.emit.address(i64::from(core.table_slot()));
         let next = self.ins().iadd(next, slot);
         self.ins().store(free, next, context, next_at);
-        if keeper != Keeper::Count {
+        if ownership != Ownership::Owned {
             self.add_to_count(loaded, 1);
         }
     }
 
-    /// Counts a reference, unless it is null or has its count.
-    pub(crate) fn count(&mut self, reference: Value, keeper: Option<Keeper>) {
-        if keeper == Some(Keeper::Count) {
+    /// Adds a count to a reference, unless it is null or owns one.
+    pub(crate) fn count(&mut self, reference: Value, ownership: Ownership) {
+        if ownership == Ownership::Owned {
             return;
         }
         let [count, done] = self.blocks();
         self.ins().brif(reference, count, &[], done, &[]);
-        self.enter(count);
+        self.emit.continue_in(count);
         self.add_to_count(reference, 1);
         self.ins().jump(done, &[]);
-        self.enter(done);
+        self.emit.continue_in(done);
     }
 
-    /// Stores a reference over another one: counts the new one, stores, and counts the old one off.
+    /// Stores a reference over another one: counts the new one, stores it, and releases the old one.
     ///
-    /// The drop function runs after the store is complete, because a destructor may look at the place. So no operand
-    /// waits to be entered.
+    /// The drop function runs after the store, because a destructor may read the place. No operand is pending then.
     pub(crate) fn replace(
         &mut self,
         new: Value,
-        keeper: Option<Keeper>,
+        ownership: Ownership,
         address: Value,
         flags: MemFlagsData,
     ) {
-        debug_assert!(self.unentered.is_empty(), "a destructor could free it");
+        debug_assert!(
+            self.pending.is_empty(),
+            "a destructor could free a pending operand"
+        );
         let pointer = self.emit.env.pointer;
-        self.count(new, keeper);
+        self.count(new, ownership);
         let [release, done] = self.blocks();
         let old = self.ins().load(pointer, flags, address, 0);
         self.ins().store(flags, new, address, 0);
         self.ins().brif(old, release, &[], done, &[]);
 
-        self.enter(release);
+        self.emit.continue_in(release);
         let left = self.add_to_count(old, -1);
         let dead = self.emit.builder.create_block();
         self.emit.builder.set_cold_block(dead);
         self.ins().brif(left, done, &[], dead, &[]);
 
-        self.enter(dead);
+        self.emit.continue_in(dead);
         self.call_builtin(Builtin::DropRef, &[old]);
         self.ins().jump(done, &[]);
-        self.enter(done);
+        self.emit.continue_in(done);
     }
 
     /// Adds to the reference count of a box, and returns the new count.
@@ -123,11 +125,5 @@ impl Translator<'_, '_> {
 
     fn blocks<const N: usize>(&mut self) -> [Block; N] {
         core::array::from_fn(|_| self.emit.builder.create_block())
-    }
-
-    /// Goes on in a block to which all branches have been made.
-    fn enter(&mut self, block: Block) {
-        self.emit.builder.seal_block(block);
-        self.emit.builder.switch_to_block(block);
     }
 }

@@ -6,8 +6,8 @@
 use cranelift_codegen::ir::InstBuilder;
 use vmexternref_engine_abi::{Builtin, FuncType, TrapCode};
 
-use crate::emitter::Emitter;
-use crate::symbol::Symbol;
+use crate::emit::emitter::Emitter;
+use crate::emit::symbol::Symbol;
 
 /// How far below the stack's limit compiled code may write, in bytes.
 ///
@@ -48,11 +48,11 @@ impl Guarded {
         let params = emit.params();
         let vmctx = params[self.vmctx];
         let exhausted = emit.stack_exhausted(vmctx, frame_bytes);
-        let (trap, enter) = (emit.builder.create_block(), emit.builder.create_block());
+        let (trap, proceed) = (emit.builder.create_block(), emit.builder.create_block());
         emit.builder.set_cold_block(trap);
-        emit.ins().brif(exhausted, trap, &[], enter, &[]);
+        emit.ins().brif(exhausted, trap, &[], proceed, &[]);
 
-        emit.builder.switch_to_block(enter);
+        emit.builder.switch_to_block(proceed);
         let env = emit.env;
         let code = emit.callee(self.code, || env.wasm_signature(ty));
         emit.ins().return_call(code, &params);

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    ExtFuncData, ExternalName, FuncRef, Function, Inst, InstBuilder, Signature, TrapCode, Value,
-    types,
+    Block, ExtFuncData, ExternalName, FuncRef, Function, Inst, InstBuilder, Signature, TrapCode,
+    Value, types,
 };
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, FunctionBuilderContext};
 use vmexternref_engine_abi::Builtin;
 
-use crate::access::{Access, spill_region};
-use crate::environment::Environment;
-use crate::symbol::Symbol;
+use crate::emit::access::{Access, spill_region};
+use crate::emit::environment::Environment;
+use crate::emit::symbol::Symbol;
 
 /// Builds the body of one function or trampoline.
 pub(crate) struct Emitter<'f, 'm> {
@@ -59,6 +59,12 @@ impl<'f, 'm> Emitter<'f, 'm> {
         self.builder.seal_all_blocks();
         let config = self.env.isa.frontend_config();
         self.builder.finalize(config);
+    }
+
+    /// Continues in a block that no more branches will lead to.
+    pub(crate) fn continue_in(&mut self, block: Block) {
+        self.builder.seal_block(block);
+        self.builder.switch_to_block(block);
     }
 
     /// Appends an instruction.
@@ -149,4 +155,10 @@ impl<'f, 'm> Emitter<'f, 'm> {
     pub(crate) fn unreachable(&mut self) {
         self.ins().trap(TrapCode::unwrap_user(1));
     }
+}
+
+/// The offset of an item in an array.
+pub(crate) fn array_offset(index: u32, item_bytes: u8) -> i32 {
+    let offset = u64::from(index) * u64::from(item_bytes);
+    i32::try_from(offset).expect("a valid module has at most a million items of a kind")
 }

@@ -5,16 +5,16 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use vmexternref_engine_abi::{Builtin, TrapCode, ValType};
 use wasmparser::Operator;
 
-use crate::call::array_offset;
+use crate::emit::array_offset;
 use crate::error::CompileError;
-use crate::function::Translator;
-use crate::metadata::item;
+use crate::translate::translator::Translator;
+use crate::wasm::item;
 
 impl Translator<'_, '_> {
     /// Translates an instruction on tables or references.
     pub(crate) fn table(&mut self, operator: &Operator<'_>) -> Result<bool, CompileError> {
         match *operator {
-            // Null is no reference to keep alive, so the stack maps need not know it.
+            // Null keeps nothing alive, so the stack maps need not know it.
             Operator::RefNull { .. } => {
                 let null = self.emit.address(0);
                 self.push(null);
@@ -25,13 +25,13 @@ impl Translator<'_, '_> {
             Operator::TableSet { table } => self.table_set(table)?,
             Operator::TableSize { table } => self.table_size(table),
             Operator::TableGrow { table } => self.table_grow(table),
-            Operator::TableFill { table } => self.bulk(Builtin::TableFill, &[table], 3),
+            Operator::TableFill { table } => self.call_bulk(Builtin::TableFill, &[table], 3),
             Operator::TableCopy {
                 dst_table,
                 src_table,
-            } => self.bulk(Builtin::TableCopy, &[dst_table, src_table], 3),
+            } => self.call_bulk(Builtin::TableCopy, &[dst_table, src_table], 3),
             Operator::TableInit { elem_index, table } => {
-                self.bulk(Builtin::TableInit, &[table, elem_index], 3);
+                self.call_bulk(Builtin::TableInit, &[table, elem_index], 3);
             }
             Operator::ElemDrop { elem_index } => self.drop_segment(Builtin::ElemDrop, elem_index),
             _ => return Ok(false),
@@ -72,12 +72,12 @@ impl Translator<'_, '_> {
     }
 
     fn table_set(&mut self, table: u32) -> Result<(), CompileError> {
-        let (reference, keeper) = self.pop_reference();
+        let (reference, ownership) = self.pop_reference();
         let index = self.pop();
         let address = self.element_address(table, index, TrapCode::TableOutOfBounds);
         let flags = self.emit.access.elements;
         match self.table_type(table)? {
-            ValType::ExternRef => self.replace(reference, keeper, address, flags),
+            ValType::ExternRef => self.replace(reference, ownership, address, flags),
             _ => {
                 self.ins().store(flags, reference, address, 0);
             }
@@ -102,24 +102,6 @@ impl Translator<'_, '_> {
         let call = self.call_builtin(Builtin::TableGrow, &[table, initial, delta]);
         let old = self.emit.builder.inst_results(call)[0];
         self.push(old);
-    }
-
-    /// Calls a builtin with constant indices and then operands, and raises the trap it returns.
-    pub(crate) fn bulk(&mut self, builtin: Builtin, indices: &[u32], operands: usize) {
-        let mut args: Vec<Value> = indices
-            .iter()
-            .map(|index| self.emit.constant(*index))
-            .collect();
-        args.extend(self.pop_many(operands));
-        let call = self.call_builtin(builtin, &args);
-        let number = self.emit.builder.inst_results(call)[0];
-        self.trap_with(number);
-    }
-
-    /// Calls a builtin that drops the segment of that index.
-    pub(crate) fn drop_segment(&mut self, builtin: Builtin, segment: u32) {
-        let segment = self.emit.constant(segment);
-        self.call_builtin(builtin, &[segment]);
     }
 
     fn table_pointer(&mut self, table: u32) -> Value {
@@ -150,5 +132,12 @@ impl Translator<'_, '_> {
         let shift = self.emit.env.vm.pointer_bytes().trailing_zeros();
         let offset = self.ins().ishl_imm_u(index, i64::from(shift));
         self.ins().iadd(base, offset)
+    }
+    /// An index as wide as an address.
+    fn widen(&mut self, index: Value) -> Value {
+        match self.emit.env.pointer {
+            types::I32 => index,
+            pointer => self.ins().uextend(pointer, index),
+        }
     }
 }

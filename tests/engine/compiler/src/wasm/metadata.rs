@@ -11,7 +11,7 @@ use wasmparser::{
 };
 
 use crate::error::CompileError;
-use crate::validate::SUPPORTED;
+use crate::wasm::validate::SUPPORTED;
 
 /// A parsed module: its description, without code, and its function bodies.
 pub(crate) struct Metadata<'w> {

@@ -5,39 +5,14 @@ use vmexternref_engine_abi::{TrapCode, ValType};
 use wasmparser::{BlockType, BrTable, Operator};
 
 use crate::error::CompileError;
-use crate::function::Translator;
-use crate::metadata::val_type;
-
-/// A block, loop, `if` or function body that surrounds the current instruction.
-pub(crate) struct Frame {
-    kind: Kind,
-    /// Where control goes on after its `end`.
-    next: Block,
-    /// Whether a branch or a fall through leads to `next`.
-    next_reached: bool,
-    /// How many operands a branch to this frame takes along.
-    branch_arity: usize,
-    /// How many operands it leaves.
-    result_arity: usize,
-    /// The operands below its own.
-    height: usize,
-}
-
-enum Kind {
-    /// A block, or an `if` after its `else`.
-    Block,
-    /// A loop and its header.
-    Loop(Block),
-    /// An `if` before its `else`: where to go when the condition is false, and with which operands.
-    If(Block, Vec<Value>),
-    /// The body of the function.
-    Function,
-}
+use crate::translate::frame::{Frame, FrameKind};
+use crate::translate::translator::Translator;
+use crate::wasm::val_type;
 
 impl Translator<'_, '_> {
-    /// Enters the body of the function.
+    /// Opens the frame of the function's body.
     pub(crate) fn push_function_frame(&mut self, results: &[ValType]) {
-        self.push_frame(Kind::Function, 0, results);
+        self.push_frame(FrameKind::Function, 0, results);
     }
 
     /// Translates an instruction that decides where control goes.
@@ -85,18 +60,13 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Control does not reach what follows, up to the next `else` or `end`.
-    pub(crate) fn leave(&mut self) {
-        self.reachable = false;
-    }
-
-    fn push_frame(&mut self, kind: Kind, params: usize, results: &[ValType]) {
+    fn push_frame(&mut self, kind: FrameKind, params: usize, results: &[ValType]) {
         let next = self.emit.builder.create_block();
         for ty in results {
             self.append_param(next, *ty);
         }
         let branch_arity = match kind {
-            Kind::Loop(_) => params,
+            FrameKind::Loop(_) => params,
             _ => results.len(),
         };
         self.frames.push(Frame {
@@ -122,7 +92,7 @@ impl Translator<'_, '_> {
 
     fn block(&mut self, ty: BlockType) -> Result<(), CompileError> {
         let (params, results) = self.block_types(ty)?;
-        self.push_frame(Kind::Block, params.len(), &results);
+        self.push_frame(FrameKind::Block, params.len(), &results);
         Ok(())
     }
 
@@ -135,7 +105,7 @@ impl Translator<'_, '_> {
             let param = self.append_param(header, *ty);
             self.push(param);
         }
-        self.push_frame(Kind::Loop(header), params.len(), &results);
+        self.push_frame(FrameKind::Loop(header), params.len(), &results);
         self.emit.builder.switch_to_block(header);
         if self.emit.env.zeal {
             self.collect();
@@ -149,11 +119,10 @@ impl Translator<'_, '_> {
         let then = self.emit.builder.create_block();
         let otherwise = self.emit.builder.create_block();
         self.ins().brif(condition, then, &[], otherwise, &[]);
-        self.emit.builder.seal_block(then);
         self.emit.builder.seal_block(otherwise);
-        self.emit.builder.switch_to_block(then);
+        self.emit.continue_in(then);
         let args = self.stack[self.stack.len() - params.len()..].to_vec();
-        self.push_frame(Kind::If(otherwise, args), params.len(), &results);
+        self.push_frame(FrameKind::If(otherwise, args), params.len(), &results);
         Ok(())
     }
 
@@ -163,7 +132,9 @@ impl Translator<'_, '_> {
             return;
         };
         let height = frame.height;
-        if let Kind::If(otherwise, args) = core::mem::replace(&mut frame.kind, Kind::Block) {
+        if let FrameKind::If(otherwise, args) =
+            core::mem::replace(&mut frame.kind, FrameKind::Block)
+        {
             self.stack.truncate(height);
             self.stack.extend(args);
             self.emit.builder.switch_to_block(otherwise);
@@ -173,14 +144,14 @@ impl Translator<'_, '_> {
 
     fn end(&mut self) {
         self.fall_through();
-        if matches!(self.top().kind, Kind::If(..)) {
+        if matches!(self.top().kind, FrameKind::If(..)) {
             self.else_();
             self.fall_through();
         }
         let Some(frame) = self.frames.pop() else {
             return;
         };
-        if let Kind::Loop(header) = frame.kind {
+        if let FrameKind::Loop(header) = frame.kind {
             self.emit.builder.seal_block(header);
         }
         self.stack.truncate(frame.height);
@@ -188,10 +159,9 @@ impl Translator<'_, '_> {
         if !frame.next_reached {
             return;
         }
-        self.emit.builder.seal_block(frame.next);
-        self.emit.builder.switch_to_block(frame.next);
+        self.emit.continue_in(frame.next);
         let results = self.emit.builder.block_params(frame.next)[..frame.result_arity].to_vec();
-        if matches!(frame.kind, Kind::Function) {
+        if matches!(frame.kind, FrameKind::Function) {
             self.ins().return_(&results);
         } else {
             self.stack.extend(results);
@@ -225,7 +195,7 @@ impl Translator<'_, '_> {
     fn target(&mut self, depth: u32) -> (Block, usize) {
         let index = self.frames.len() - 1 - depth as usize;
         let frame = &mut self.frames[index];
-        if let Kind::Loop(header) = frame.kind {
+        if let FrameKind::Loop(header) = frame.kind {
             (header, frame.branch_arity)
         } else {
             frame.next_reached = true;
@@ -246,8 +216,7 @@ impl Translator<'_, '_> {
         let args = block_args(&self.stack[self.stack.len() - arity..]);
         let next = self.emit.builder.create_block();
         self.ins().brif(condition, block, &args, next, &[]);
-        self.emit.builder.seal_block(next);
-        self.emit.builder.switch_to_block(next);
+        self.emit.continue_in(next);
     }
 
     fn branch_table(&mut self, targets: &BrTable<'_>) -> Result<(), CompileError> {

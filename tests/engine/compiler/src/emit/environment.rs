@@ -6,7 +6,7 @@ use vmexternref_core::Offsets;
 use vmexternref_engine_abi::{Builtin, BuiltinType, FuncType, VMOffsets, ValType};
 use vmexternref_frame_pointer::RecordOffsets;
 
-use crate::metadata::Metadata;
+use crate::wasm::Metadata;
 
 /// The machine, the module and the layout of the runtime's structures.
 pub(crate) struct Environment<'m> {

@@ -8,8 +8,8 @@
 
 use cranelift_codegen::binemit::Reloc;
 
+use crate::emit::Symbol;
 use crate::error::CompileError;
-use crate::symbol::Symbol;
 
 /// A place in the text that depends on where another piece of code is.
 #[derive(Clone, Copy, Debug)]
@@ -24,30 +24,28 @@ pub(crate) struct Relocation {
     pub(crate) addend: i64,
 }
 
-/// Writes the distance from `relocation` to `target`, an offset in the same text.
-pub(crate) fn apply(
-    text: &mut [u8],
-    relocation: &Relocation,
-    target: u32,
-) -> Result<(), CompileError> {
-    let distance = i64::from(target) + relocation.addend - i64::from(relocation.place);
-    let place = relocation.place as usize;
-    match relocation.kind {
-        Reloc::X86CallPCRel4 | Reloc::X86PCRel4 => {
-            let distance = i32::try_from(distance).map_err(|_| too_far())?;
-            word(text, place)?.copy_from_slice(&distance.to_le_bytes());
-            Ok(())
+impl Relocation {
+    /// Writes the distance from the place to `target`, an offset in the same text.
+    pub(crate) fn apply(&self, text: &mut [u8], target: u32) -> Result<(), CompileError> {
+        let distance = i64::from(target) + self.addend - i64::from(self.place);
+        let place = self.place as usize;
+        match self.kind {
+            Reloc::X86CallPCRel4 | Reloc::X86PCRel4 => {
+                let distance = i32::try_from(distance).map_err(|_| too_far())?;
+                word(text, place)?.copy_from_slice(&distance.to_le_bytes());
+                Ok(())
+            }
+            Reloc::Arm64Call => arm64_call(word(text, place)?, distance),
+            Reloc::RiscvCallPlt => {
+                let (high, low) = riscv_halves(distance)?;
+                set_bits(word(text, place)?, !0xfff, high);
+                set_bits(word(text, place + 4)?, 0xfff << 20, low << 20);
+                Ok(())
+            }
+            other => Err(CompileError::Backend(format!(
+                "the code has a relocation of kind {other:?}"
+            ))),
         }
-        Reloc::Arm64Call => arm64_call(word(text, place)?, distance),
-        Reloc::RiscvCallPlt => {
-            let (high, low) = riscv_halves(distance)?;
-            set_bits(word(text, place)?, !0xfff, high);
-            set_bits(word(text, place + 4)?, 0xfff << 20, low << 20);
-            Ok(())
-        }
-        other => Err(CompileError::Backend(format!(
-            "the code has a relocation of kind {other:?}"
-        ))),
     }
 }
 
@@ -88,9 +86,9 @@ fn riscv_halves(distance: i64) -> Result<(u32, u32), CompileError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Relocation, apply};
+    use super::Relocation;
+    use crate::emit::Symbol;
     use crate::error::CompileError;
-    use crate::symbol::Symbol;
     use cranelift_codegen::binemit::Reloc;
 
     fn applied(
@@ -107,7 +105,7 @@ mod tests {
             target: Symbol::Function(0),
             addend,
         };
-        apply(&mut text, &relocation, target).map(|()| text)
+        relocation.apply(&mut text, target).map(|()| text)
     }
 
     fn words(words: &[u32]) -> Vec<u8> {

@@ -2,11 +2,11 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, Inst, InstBuilder, SigRef, Value, types};
-use vmexternref_engine_abi::{TrapCode, ValType};
+use vmexternref_engine_abi::{FuncType, TrapCode, ValType};
 
+use crate::emit::{Symbol, array_offset};
 use crate::error::CompileError;
-use crate::function::Translator;
-use crate::symbol::Symbol;
+use crate::translate::translator::Translator;
 
 /// What is called, and the `vmctx` it gets.
 enum Callee {
@@ -74,10 +74,8 @@ impl Translator<'_, '_> {
         let flags = self.emit.access.runtime;
         let type_ids = self.emit.fixed(self.vmctx, vm.context_type_ids());
         let fixed = self.emit.access.fixed;
-        let id_bytes = u8::try_from(types::I32.bytes()).unwrap_or(u8::MAX);
-        let expected = self
-            .ins()
-            .load(types::I32, fixed, type_ids, array_offset(ty, id_bytes));
+        let expected_at = array_offset(ty, vm.type_id_size());
+        let expected = self.ins().load(types::I32, fixed, type_ids, expected_at);
         let offset = i32::from(vm.func_ref_type_id());
         let actual = self.ins().load(types::I32, flags, reference, offset);
         let differs = self.ins().icmp(IntCC::NotEqual, expected, actual);
@@ -132,13 +130,8 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    fn signature(&mut self, ty: &vmexternref_engine_abi::FuncType) -> SigRef {
+    fn signature(&mut self, ty: &FuncType) -> SigRef {
         let signature = self.emit.env.wasm_signature(ty);
         self.emit.builder.import_signature(signature)
     }
-}
-
-/// The offset of an item in an array; an index that does not fit is refused before code is generated.
-pub(crate) fn array_offset(index: u32, item_bytes: u8) -> i32 {
-    i32::try_from(u64::from(index) * u64::from(item_bytes)).unwrap_or(i32::MAX)
 }

@@ -2,11 +2,11 @@
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, Type, Value, types};
+use cranelift_codegen::ir::{InstBuilder, Opcode, Value, types};
 use vmexternref_engine_abi::TrapCode;
 use wasmparser::Operator;
 
-use crate::function::Translator;
+use crate::translate::translator::Translator;
 
 impl Translator<'_, '_> {
     /// Translates an instruction that only computes.
@@ -66,7 +66,7 @@ impl Translator<'_, '_> {
     }
 
     /// Pushes a truth value as Wasm has it: a 32-bit 0 or 1.
-    pub(crate) fn push_truth(&mut self, truth: Value) {
+    fn push_truth(&mut self, truth: Value) {
         let truth = self.ins().uextend(types::I32, truth);
         self.push(truth);
     }
@@ -107,13 +107,6 @@ impl Translator<'_, '_> {
         let is_minus_one = self.ins().icmp_imm_s(IntCC::Equal, divisor, -1);
         let overflows = self.ins().band(is_least, is_minus_one);
         self.trap_if(overflows, TrapCode::IntegerOverflow);
-    }
-
-    /// Pushes the bits of the operand as a value of another type of the same width.
-    pub(crate) fn reinterpret(&mut self, ty: Type) {
-        let operand = self.pop();
-        let value = self.ins().bitcast(ty, MemFlagsData::new(), operand);
-        self.push(value);
     }
 }
 

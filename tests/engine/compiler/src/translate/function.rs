@@ -1,37 +1,16 @@
-//! Translates the body of one Wasm function.
+//! Function bodies.
 
-use cranelift_codegen::ir::{Block, Inst, InstBuilder, Type, Value, types};
-use cranelift_frontend::{FuncInstBuilder, Variable};
-use vmexternref_engine_abi::{Builtin, FuncType, TrapCode, ValType};
+use core::mem;
+
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_frontend::Variable;
+use vmexternref_engine_abi::{FuncType, TrapCode, ValType};
 use wasmparser::{FunctionBody, Operator};
 
-use crate::control::Frame;
-use crate::emitter::Emitter;
+use crate::emit::Emitter;
 use crate::error::CompileError;
-use crate::metadata::{unexpected, val_type};
-use crate::trap::Traps;
-use crate::unentered::Unentered;
-
-/// The state of a translation: where the operands are, and what control can reach.
-pub(crate) struct Translator<'f, 'm> {
-    /// Instructions are appended here.
-    pub(crate) emit: Emitter<'f, 'm>,
-    /// The instance that the function belongs to.
-    pub(crate) vmctx: Value,
-    /// The operand stack.
-    pub(crate) stack: Vec<Value>,
-    /// Which operands the activations table does not hold yet, the oldest first.
-    pub(crate) unentered: Vec<Unentered>,
-    /// The blocks around the current instruction, the function's own first.
-    pub(crate) frames: Vec<Frame>,
-    /// Blocks that raise traps.
-    pub(crate) traps: Traps,
-    /// Whether control reaches the current instruction.
-    pub(crate) reachable: bool,
-    /// How many blocks have begun since control stopped reaching instructions.
-    pub(crate) skipped: u32,
-    locals: Vec<(Variable, ValType)>,
-}
+use crate::translate::translator::Translator;
+use crate::wasm::{unexpected, val_type};
 
 /// Translates `body`, a function of type `ty`.
 pub(crate) fn translate(
@@ -44,17 +23,7 @@ pub(crate) fn translate(
         [vmctx, _caller, ref args @ ..] => (vmctx, args),
         _ => return Err(unexpected("signature without contexts")),
     };
-    let mut translator = Translator {
-        emit,
-        vmctx,
-        stack: Vec::new(),
-        unentered: Vec::new(),
-        frames: Vec::new(),
-        traps: Traps::default(),
-        reachable: true,
-        skipped: 0,
-        locals: Vec::new(),
-    };
+    let mut translator = Translator::new(emit, vmctx);
     translator.prologue(ty, args);
     translator.declare_locals(body)?;
     if translator.emit.env.zeal {
@@ -66,16 +35,17 @@ pub(crate) fn translate(
         let operator = operators.read()?;
         translator.operator(&operator)?;
     }
-    translator.raise_traps();
+    let traps = mem::take(&mut translator.traps);
+    traps.fill(&mut translator.emit, vmctx);
     translator.emit.finish();
     Ok(())
 }
 
-impl<'f> Translator<'f, '_> {
+impl Translator<'_, '_> {
     /// Checks the stack's limit, then defines the parameters.
     ///
-    /// References are handed over as block parameters, so that nothing is written to the new frame before its place
-    /// is known to be within the limit.
+    /// References are passed on as block parameters, so that nothing is written to the new frame before it is known to
+    /// be within the limit.
     fn prologue(&mut self, ty: &FuncType, args: &[Value]) {
         let body = self.emit.builder.create_block();
         let mut handed = Vec::new();
@@ -92,8 +62,7 @@ impl<'f> Translator<'f, '_> {
         let exhausted = self.emit.stack_exhausted(self.vmctx, 0);
         let trap = self.trap_block(TrapCode::StackOverflow);
         self.ins().brif(exhausted, trap, &[], body, &handed);
-        self.emit.builder.switch_to_block(body);
-        self.emit.builder.seal_block(body);
+        self.emit.continue_in(body);
         for (value, ty) in values.into_iter().zip(&ty.params) {
             self.declare_local(*ty, value);
         }
@@ -131,7 +100,7 @@ impl<'f> Translator<'f, '_> {
 
     fn operator(&mut self, operator: &Operator<'_>) -> Result<(), CompileError> {
         let translated = if self.reachable {
-            self.enter_before(operator);
+            self.insert_before(operator);
             self.control(operator)?
                 || self.variable(operator)?
                 || self.numeric(operator)
@@ -187,86 +156,5 @@ impl<'f> Translator<'f, '_> {
         let value = self.pop();
         let selected = self.ins().select(condition, value, otherwise);
         self.push_typed(selected, ty.unwrap_or(ValType::I32));
-    }
-
-    /// Appends an instruction.
-    pub(crate) fn ins(&mut self) -> FuncInstBuilder<'_, 'f> {
-        self.emit.ins()
-    }
-
-    /// The machine's type for values of a Wasm type.
-    pub(crate) fn value_type(&self, ty: ValType) -> Type {
-        self.emit.env.value_type(ty)
-    }
-
-    /// The machine's type of a value.
-    pub(crate) fn type_of(&self, value: Value) -> Type {
-        self.emit.builder.func.dfg.value_type(value)
-    }
-
-    /// Pushes an operand.
-    pub(crate) fn push(&mut self, value: Value) {
-        self.stack.push(value);
-    }
-
-    /// Pushes an operand that the stack maps must know if it is a reference to a host object.
-    pub(crate) fn push_typed(&mut self, value: Value, ty: ValType) {
-        self.declare(value, ty);
-        self.push(value);
-    }
-
-    /// Tells the stack maps about a value of that type.
-    pub(crate) fn declare(&mut self, value: Value, ty: ValType) {
-        if ty == ValType::ExternRef {
-            self.emit.builder.declare_value_needs_stack_map(value);
-        }
-    }
-
-    /// Adds a parameter of a Wasm type to a block.
-    pub(crate) fn append_param(&mut self, block: Block, ty: ValType) -> Value {
-        let machine_type = self.value_type(ty);
-        let param = self.emit.builder.append_block_param(block, machine_type);
-        self.declare(param, ty);
-        param
-    }
-
-    /// Pops an operand; validation promised that there is one.
-    pub(crate) fn pop(&mut self) -> Value {
-        debug_assert!(
-            self.waiting_above(self.stack.len() - 1) == 0,
-            "an operand that waits is popped as a reference"
-        );
-        self.stack.pop().expect("a valid body has the operand")
-    }
-
-    /// Pops `count` operands, the oldest first.
-    pub(crate) fn pop_many(&mut self, count: usize) -> Vec<Value> {
-        let start = self.stack.len().checked_sub(count);
-        let start = start.expect("a valid body has the operands");
-        debug_assert!(
-            self.waiting_above(start) == 0,
-            "operands that wait are entered before they are popped together"
-        );
-        self.stack.split_off(start)
-    }
-
-    /// Calls a builtin on behalf of this instance.
-    pub(crate) fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Inst {
-        let mut all = vec![self.vmctx];
-        all.extend(args);
-        self.emit.call_builtin(builtin, &all)
-    }
-
-    /// Collects, in code that collects wherever it can.
-    pub(crate) fn collect(&mut self) {
-        self.call_builtin(Builtin::Zeal, &[]);
-    }
-
-    /// An index or a count, as wide as an address.
-    pub(crate) fn widen(&mut self, index: Value) -> Value {
-        match self.emit.env.pointer {
-            types::I32 => index,
-            pointer => self.ins().uextend(pointer, index),
-        }
     }
 }

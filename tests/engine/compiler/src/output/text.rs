@@ -11,10 +11,10 @@ use cranelift_codegen::{
 use target_lexicon::Architecture;
 use vmexternref_engine_abi::{Builtin, Safepoint, TEXT_ALIGN};
 
+use crate::emit::Symbol;
 use crate::error::CompileError;
-use crate::relocations::{self, Relocation};
-use crate::symbol::Symbol;
-use crate::unwind;
+use crate::output::relocation::Relocation;
+use crate::output::unwind::eh_frame;
 
 /// Collects compiled code and what refers to places in it.
 #[derive(Default)]
@@ -88,9 +88,9 @@ impl Text {
             let target = self.places.get(&relocation.target).ok_or_else(|| {
                 CompileError::Backend(format!("a call to missing {:?}", relocation.target))
             })?;
-            relocations::apply(&mut self.bytes, relocation, *target)?;
+            relocation.apply(&mut self.bytes, *target)?;
         }
-        let eh_frame = unwind::eh_frame(isa, &self.unwind, self.bytes.len())?;
+        let eh_frame = eh_frame(isa, &self.unwind, self.bytes.len())?;
         Ok(FinishedText {
             bytes: self.bytes,
             eh_frame,

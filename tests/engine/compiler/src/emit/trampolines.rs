@@ -8,12 +8,9 @@ use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, InstBuilder, MemFlagsData,
     StackSlotData, StackSlotKind, Type, Value, types,
 };
-use vmexternref_engine_abi::{Builtin, FuncType, ValType};
+use vmexternref_engine_abi::{Builtin, FuncType, VMOffsets, ValType};
 
-use crate::emitter::Emitter;
-
-/// Bytes that a value takes in an array of values.
-const VALUE_BYTES: u32 = 8;
+use crate::emit::emitter::{Emitter, array_offset};
 
 /// `(callee vmctx, caller vmctx, code, values) -> trapped`, with the host's convention.
 pub(crate) fn entry(mut emit: Emitter<'_, '_>, ty: &FuncType) {
@@ -126,8 +123,8 @@ pub(crate) fn exit(mut emit: Emitter<'_, '_>, ty: &FuncType) {
 }
 
 fn value_array(emit: &mut Emitter<'_, '_>, ty: &FuncType) -> Value {
-    let slots = ty.params.len().max(ty.results.len());
-    let bytes = u32::try_from(slots).unwrap_or(u32::MAX / VALUE_BYTES) * VALUE_BYTES;
+    let bytes = u32::try_from(ty.slots() * usize::from(VMOffsets::VALUE_SIZE));
+    let bytes = bytes.expect("a valid function has at most a thousand parameters and results");
     let slot = emit.builder.create_sized_stack_slot(StackSlotData::new(
         StackSlotKind::ExplicitSlot,
         bytes,
@@ -163,10 +160,9 @@ fn record_exit(emit: &mut Emitter<'_, '_>, vmctx: Value) {
 
 fn call_runtime(emit: &mut Emitter<'_, '_>, builtin: Builtin, args: &[Value]) -> Vec<Value> {
     let builtins = emit.env.vm.context_builtins();
-    let word = i32::from(emit.env.vm.pointer_bytes());
+    let word = emit.env.vm.pointer_bytes();
     let addresses = emit.fixed(args[0], builtins);
-    let index = i32::try_from(builtin.index()).unwrap_or(i32::MAX);
-    let function = emit.fixed(addresses, index * word);
+    let function = emit.fixed(addresses, array_offset(builtin as u32, word));
     let signature = emit.env.host_builtin_signature(builtin);
     let signature = emit.builder.import_signature(signature);
     let call = emit.ins().call_indirect(signature, function, args);
@@ -178,24 +174,22 @@ fn set(emit: &mut Emitter<'_, '_>, base: Value, offset: u8, value: Value) {
     emit.ins().store(flags, value, base, i32::from(offset));
 }
 
-fn value_offset(index: usize) -> i32 {
-    i32::try_from(index * VALUE_BYTES as usize).unwrap_or(i32::MAX)
-}
-
 fn load_values(emit: &mut Emitter<'_, '_>, types: &[ValType], values: Value) -> Vec<Value> {
     let flags = emit.access.runtime;
-    let load = |(index, ty): (usize, &ValType)| {
+    let load = |(index, ty): (u32, &ValType)| {
         let ty = emit.env.value_type(*ty);
-        emit.ins().load(ty, flags, values, value_offset(index))
+        let offset = array_offset(index, VMOffsets::VALUE_SIZE);
+        emit.ins().load(ty, flags, values, offset)
     };
-    types.iter().enumerate().map(load).collect()
+    (0..).zip(types).map(load).collect()
 }
 
 fn store_values(emit: &mut Emitter<'_, '_>, list: &[Value], values: Value) {
     let flags = emit.access.runtime;
-    for (index, value) in list.iter().enumerate() {
+    for (index, value) in (0..).zip(list) {
         let bits = bits(emit, *value);
-        emit.ins().store(flags, bits, values, value_offset(index));
+        let offset = array_offset(index, VMOffsets::VALUE_SIZE);
+        emit.ins().store(flags, bits, values, offset);
     }
 }
 
@@ -206,7 +200,7 @@ fn bits(emit: &mut Emitter<'_, '_>, value: Value) -> Value {
         types::F32 => emit.ins().bitcast(types::I32, MemFlagsData::new(), value),
         _ => value,
     };
-    if ty.bytes() < VALUE_BYTES {
+    if ty.bytes() < u32::from(VMOffsets::VALUE_SIZE) {
         emit.ins().uextend(types::I64, narrow)
     } else {
         narrow

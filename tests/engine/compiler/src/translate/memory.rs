@@ -3,14 +3,11 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::{InstBuilder, MemFlags, Opcode, Type, Value, types};
-use vmexternref_engine_abi::{Builtin, TrapCode};
+use vmexternref_engine_abi::{Builtin, MemoryType, TrapCode};
 use wasmparser::{MemArg, Operator};
 
-use crate::call::array_offset;
-use crate::function::Translator;
-
-/// The size of a page, as a power of two.
-const PAGE_SHIFT: i64 = 16;
+use crate::emit::array_offset;
+use crate::translate::translator::Translator;
 
 /// One kind of load or store.
 struct Width {
@@ -86,12 +83,12 @@ impl Translator<'_, '_> {
         match *operator {
             Operator::MemorySize { mem } => self.memory_size(mem),
             Operator::MemoryGrow { mem } => self.memory_grow(mem),
-            Operator::MemoryFill { mem } => self.bulk(Builtin::MemoryFill, &[mem], 3),
+            Operator::MemoryFill { mem } => self.call_bulk(Builtin::MemoryFill, &[mem], 3),
             Operator::MemoryCopy { dst_mem, src_mem } => {
-                self.bulk(Builtin::MemoryCopy, &[dst_mem, src_mem], 3);
+                self.call_bulk(Builtin::MemoryCopy, &[dst_mem, src_mem], 3);
             }
             Operator::MemoryInit { data_index, mem } => {
-                self.bulk(Builtin::MemoryInit, &[mem, data_index], 3);
+                self.call_bulk(Builtin::MemoryInit, &[mem, data_index], 3);
             }
             Operator::DataDrop { data_index } => self.drop_segment(Builtin::DataDrop, data_index),
             _ => return false,
@@ -178,7 +175,8 @@ impl Translator<'_, '_> {
     fn memory_size(&mut self, memory: u32) {
         let memory = self.memory_pointer(memory);
         let len = self.memory_len(memory);
-        let pages = self.ins().ushr_imm_u(len, PAGE_SHIFT);
+        let shift = i64::from(MemoryType::PAGE_BYTES.trailing_zeros());
+        let pages = self.ins().ushr_imm_u(len, shift);
         let pages = self.ins().ireduce(types::I32, pages);
         self.push(pages);
     }

@@ -3,10 +3,10 @@
 use cranelift_codegen::ir::{InstBuilder, Value};
 use vmexternref_engine_abi::ValType;
 
-use crate::call::array_offset;
+use crate::emit::array_offset;
 use crate::error::CompileError;
-use crate::function::Translator;
-use crate::metadata::item;
+use crate::translate::translator::Translator;
+use crate::wasm::item;
 
 impl Translator<'_, '_> {
     /// `global.get`
@@ -30,16 +30,16 @@ impl Translator<'_, '_> {
         let ty = self.global_type(index)?;
         let (offset, flags) = (self.emit.env.vm.global_value(), self.emit.access.globals);
         if ty == ValType::ExternRef {
-            let bequeathed = self.bequeath(index);
-            let (value, keeper) = self.pop_reference();
+            let taken_over = self.take_over_count(index);
+            let (value, ownership) = self.pop_reference();
             let global = self.global_pointer(index);
-            if bequeathed {
-                self.count(value, keeper);
+            if taken_over {
+                self.count(value, ownership);
                 self.ins().store(flags, value, global, i32::from(offset));
             } else {
                 let offset = self.emit.address(i64::from(offset));
                 let address = self.ins().iadd(global, offset);
-                self.replace(value, keeper, address, flags);
+                self.replace(value, ownership, address, flags);
             }
         } else {
             let value = self.pop();

@@ -2,11 +2,11 @@
 
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
-use cranelift_codegen::ir::{InstBuilder, Opcode, Type, Value, types};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, Type, Value, types};
 use vmexternref_engine_abi::TrapCode;
 use wasmparser::Operator;
 
-use crate::function::Translator;
+use crate::translate::translator::Translator;
 
 /// The integers that a float is truncated to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,13 @@ impl Translator<'_, '_> {
         let operand = self.pop();
         let (inst, dfg) = self.ins().Unary(opcode, ty, operand);
         let value = dfg.first_result(inst);
+        self.push(value);
+    }
+
+    /// Pushes the bits of the operand as a value of another type of the same width.
+    fn reinterpret(&mut self, ty: Type) {
+        let operand = self.pop();
+        let value = self.ins().bitcast(ty, MemFlagsData::new(), operand);
         self.push(value);
     }
 

@@ -1,0 +1,7 @@
+//! The finished text of a module, with its tables.
+
+mod relocation;
+mod text;
+mod unwind;
+
+pub(crate) use text::{FinishedText, Text};
