@@ -28,6 +28,8 @@ mod types;
 mod vm;
 
 pub use builtin::{Builtin, BuiltinType};
+#[cfg(feature = "write")]
+pub use elf::WriteError;
 pub use elf::{ObjectFile, ObjectFileError};
 pub use module::{
     Architecture, CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem,

@@ -41,7 +41,7 @@ pub fn compile(binary: &[u8], options: &CompileOptions) -> Result<CompiledModule
     let FinishedText {
         bytes,
         eh_frame,
-        safepoints,
+        stack_maps,
     } = compiler.text.finish(isa.as_ref())?;
     let Metadata { module, .. } = metadata;
     Ok(CompiledModule {
@@ -50,7 +50,7 @@ pub fn compile(binary: &[u8], options: &CompileOptions) -> Result<CompiledModule
         functions,
         entry_trampolines,
         exit_trampolines,
-        safepoints,
+        stack_maps,
         ..module
     })
 }

@@ -10,7 +10,6 @@ use core::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::module::const_expr::ConstExpr;
-use crate::module::safepoint::Safepoint;
 use crate::module::segment::{DataSegment, ElementSegment};
 use crate::module::target::Target;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
@@ -39,9 +38,9 @@ pub struct CompiledModule {
     pub entry_trampolines: Vec<u32>,
     /// Where the exit trampoline of each type starts in the text.
     pub exit_trampolines: Vec<u32>,
-    /// The calls at which references are live.
+    /// The calls at which references are live, as a `.wasmtime.stackmap` section; empty if there is none.
     #[serde(skip)]
-    pub safepoints: Vec<Safepoint>,
+    pub stack_maps: Vec<u8>,
     /// The module's function types.
     pub types: Vec<FuncType>,
     /// What the module needs, in order.
@@ -76,7 +75,7 @@ impl CompiledModule {
             functions: Vec::new(),
             entry_trampolines: Vec::new(),
             exit_trampolines: Vec::new(),
-            safepoints: Vec::new(),
+            stack_maps: Vec::new(),
             types: Vec::new(),
             imports: Vec::new(),
             function_types: Vec::new(),

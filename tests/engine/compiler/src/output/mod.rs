@@ -1,6 +1,7 @@
 //! The finished text of a module, with its tables.
 
 mod relocation;
+mod stack_maps;
 mod text;
 mod unwind;
 

@@ -9,11 +9,12 @@ use cranelift_codegen::{
     CompiledCode, FinalizedMachReloc, FinalizedRelocTarget, ir::ExternalName, ir::Function,
 };
 use target_lexicon::Architecture;
-use vmexternref_engine_abi::{Builtin, Safepoint, TEXT_ALIGN};
+use vmexternref_engine_abi::{Builtin, TEXT_ALIGN};
 
 use crate::emit::Symbol;
 use crate::error::CompileError;
 use crate::output::relocation::Relocation;
+use crate::output::stack_maps::StackMaps;
 use crate::output::unwind::eh_frame;
 
 /// Collects compiled code and what refers to places in it.
@@ -23,7 +24,7 @@ pub(crate) struct Text {
     places: HashMap<Symbol, u32>,
     relocations: Vec<Relocation>,
     unwind: Vec<(u32, UnwindInfo)>,
-    safepoints: Vec<Safepoint>,
+    stack_maps: StackMaps,
 }
 
 /// A finished text with its tables.
@@ -32,8 +33,8 @@ pub(crate) struct FinishedText {
     pub(crate) bytes: Vec<u8>,
     /// Unwind tables.
     pub(crate) eh_frame: Vec<u8>,
-    /// Stack maps.
-    pub(crate) safepoints: Vec<Safepoint>,
+    /// The section of stack maps.
+    pub(crate) stack_maps: Vec<u8>,
 }
 
 impl Text {
@@ -55,13 +56,7 @@ impl Text {
         for relocation in code.buffer.relocs() {
             self.relocations.push(relocated(start, func, relocation)?);
         }
-        for (offset, frame_bytes, map) in code.buffer.user_stack_maps() {
-            self.safepoints.push(Safepoint {
-                return_offset: start + offset,
-                frame_bytes: *frame_bytes,
-                references: map.entries().map(|(_, offset)| offset).collect(),
-            });
-        }
+        self.stack_maps.append(start, code);
         let info = code
             .create_unwind_info(isa)
             .map_err(CompileError::backend)?;
@@ -81,7 +76,7 @@ impl Text {
         Builtin::ALL.into_iter().filter(called).collect()
     }
 
-    /// Resolves all calls and writes the unwind tables.
+    /// Resolves all calls, and writes unwind tables and stack maps.
     pub(crate) fn finish(mut self, isa: &dyn TargetIsa) -> Result<FinishedText, CompileError> {
         self.align(isa);
         for relocation in &self.relocations {
@@ -94,7 +89,7 @@ impl Text {
         Ok(FinishedText {
             bytes: self.bytes,
             eh_frame,
-            safepoints: self.safepoints,
+            stack_maps: self.stack_maps.finish()?,
         })
     }
 

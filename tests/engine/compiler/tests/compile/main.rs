@@ -1,6 +1,7 @@
 //! What the compiler accepts, refuses and produces, seen from outside.
 
 mod mutations;
+mod object_files;
 mod refusals;
 mod safepoints;
 mod scripts;

@@ -4,9 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 
-use vmexternref_core::{
-    Matching, ModuleStackMaps, RegisterError, Registration, StackMap, StackMapRegistry,
-};
+use vmexternref_core::{Matching, ModuleStackMaps, RegisterError, Registration, StackMapRegistry};
 use vmexternref_engine_abi::{CompiledModule, TEXT_ALIGN};
 
 use crate::code::code_placer::{CodePlacer, PlacedCode};
@@ -32,9 +30,8 @@ impl LoadedCode {
         placer: &dyn CodePlacer,
         registry: &Arc<StackMapRegistry>,
         compiled: &CompiledModule,
-        stack_map_section: &[u8],
     ) -> Result<Self, LoadError> {
-        let maps = stack_maps(compiled, stack_map_section).map_err(LoadError::StackMaps)?;
+        let maps = stack_maps(compiled).map_err(LoadError::StackMaps)?;
         let placed = placer
             .place(&compiled.text, &compiled.eh_frame, TEXT_ALIGN)
             .map_err(LoadError::Place)?;
@@ -72,20 +69,13 @@ impl fmt::Debug for LoadedCode {
     }
 }
 
-/// The stack maps of a module, which stand in its list of safepoints or in a section of its file.
-fn stack_maps(compiled: &CompiledModule, section: &[u8]) -> Result<ModuleStackMaps, RegisterError> {
+/// The module's functions and its section of stack maps, for the registry.
+fn stack_maps(compiled: &CompiledModule) -> Result<ModuleStackMaps, RegisterError> {
     let bytes = u32::try_from(compiled.text.len()).map_err(|_| RegisterError::AddressOverflow)?;
     let mut maps = ModuleStackMaps::new(bytes, Matching::Exact);
     for range in &compiled.functions {
         maps.function(range.clone())?;
     }
-    for safepoint in &compiled.safepoints {
-        let map = StackMap::from_byte_offsets(
-            Some(safepoint.frame_bytes),
-            safepoint.references.iter().copied(),
-        )?;
-        maps.safepoint(safepoint.return_offset, map)?;
-    }
-    maps.stack_map_section(section)?;
+    maps.stack_map_section(&compiled.stack_maps)?;
     Ok(maps)
 }

@@ -21,7 +21,7 @@ impl Module {
     ///
     /// A module for another machine, one that contradicts itself, or no memory. Nothing is left behind.
     pub fn load(store: &Store, compiled: CompiledModule) -> Result<Rc<Self>, LoadError> {
-        load(store.inner(), compiled, &[])
+        load(store.inner(), compiled)
     }
 
     /// Checks a module from an object file, places its code and registers its stack maps.
@@ -30,21 +30,17 @@ impl Module {
     ///
     /// As for [`load`](Self::load).
     pub fn load_object(store: &Store, file: ObjectFile) -> Result<Rc<Self>, LoadError> {
-        load(store.inner(), file.module, &file.stack_maps)
+        Self::load(store, file.module)
     }
 }
 
-fn load(
-    store: &StoreInner,
-    mut compiled: CompiledModule,
-    stack_map_section: &[u8],
-) -> Result<Rc<Module>, LoadError> {
+fn load(store: &StoreInner, mut compiled: CompiledModule) -> Result<Rc<Module>, LoadError> {
     check(&compiled)?;
     let type_ids = intern_types(store, &compiled)?;
-    let base = place(store, &compiled, stack_map_section)?;
+    let base = place(store, &compiled)?;
     drop(mem::take(&mut compiled.text));
     drop(mem::take(&mut compiled.eh_frame));
-    drop(mem::take(&mut compiled.safepoints));
+    drop(mem::take(&mut compiled.stack_maps));
     let module = Module::new(store.id(), compiled, type_ids, base);
     offer_exit_trampolines(store, &module);
     Ok(Rc::new(module))
@@ -65,17 +61,12 @@ fn intern_types(
 }
 
 /// Places the module's code in the store, and returns its address; null without code.
-fn place(
-    store: &StoreInner,
-    compiled: &CompiledModule,
-    stack_map_section: &[u8],
-) -> Result<*const u8, LoadError> {
+fn place(store: &StoreInner, compiled: &CompiledModule) -> Result<*const u8, LoadError> {
     if compiled.text.is_empty() {
         return Ok(ptr::null());
     }
     // SAFETY: the code is dropped before it can run, or together with the store, which every call into it borrows.
-    let code =
-        unsafe { LoadedCode::new(&*store.placer, &store.registry, compiled, stack_map_section) }?;
+    let code = unsafe { LoadedCode::new(&*store.placer, &store.registry, compiled) }?;
     let base = code.base();
     let mut all = store.code.borrow_mut();
     all.try_reserve(1).map_err(|_| LoadError::OutOfMemory)?;
