@@ -107,7 +107,7 @@ impl Session {
     /// An instance of `guest`.
     pub(crate) fn instantiate(&self, guest: &Guest) -> Result<Instance, String> {
         let mut file = ObjectFile::read(guest.object).map_err(words)?;
-        fault::break_stack_maps(&mut file.stack_maps);
+        fault::break_stack_maps(&mut file.module.stack_maps);
         let module = Module::load_object(&self.store, file).map_err(words)?;
         self.linker.instantiate(&self.store, &module).map_err(words)
     }

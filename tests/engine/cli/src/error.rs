@@ -4,6 +4,7 @@ use core::fmt;
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use vmexternref_engine_abi::WriteError;
 use vmexternref_engine_compiler::CompileError;
 use vmexternref_engine_runtime::{AccessError, CallError, InstantiateError, LoadError, ValType};
 
@@ -47,6 +48,13 @@ pub enum EngineError {
         path: PathBuf,
         /// Why not.
         source: CompileError,
+    },
+    /// The compiled module cannot be an object file.
+    ObjectFile {
+        /// Which file it is from.
+        path: PathBuf,
+        /// Why not.
+        source: WriteError,
     },
     /// There is no such machine to compile for.
     Target(CompileError),
@@ -122,6 +130,7 @@ impl fmt::Display for EngineError {
                 path.display()
             ),
             Self::Compile { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::ObjectFile { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Target(error) => error.fmt(f),
             Self::Load(error) => error.fmt(f),
             Self::Instantiate(InstantiateError::Trap(trap)) => {
@@ -168,6 +177,7 @@ impl Error for EngineError {
                 Some(source)
             }
             Self::Compile { source, .. } | Self::Target(source) => Some(source),
+            Self::ObjectFile { source, .. } => Some(source),
             Self::Load(source) => Some(source),
             Self::Instantiate(source) => Some(source),
             Self::Host(source) => Some(source),

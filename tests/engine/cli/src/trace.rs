@@ -22,13 +22,13 @@ pub(crate) struct ModuleCode {
     len: usize,
     imported_functions: usize,
     functions: Vec<Range<u32>>,
-    safepoints: BTreeMap<u32, Safepoint>,
+    stack_maps: Vec<u8>,
 }
 
 /// A place in a module's code.
-struct Place<'m> {
+struct Place {
     function: Option<usize>,
-    safepoint: Option<&'m Safepoint>,
+    safepoint: Option<Safepoint>,
 }
 
 impl CodeMap {
@@ -38,11 +38,7 @@ impl CodeMap {
             len: module.text.len(),
             imported_functions: module.imported_functions(),
             functions: module.functions.clone(),
-            safepoints: module
-                .safepoints
-                .iter()
-                .map(|safepoint| (safepoint.return_offset, safepoint.clone()))
-                .collect(),
+            stack_maps: module.stack_maps.clone(),
         }
     }
 
@@ -52,7 +48,7 @@ impl CodeMap {
     }
 
     /// Runs `f` with what is known of a return address in compiled code.
-    fn at<R>(&self, pc: usize, f: impl FnOnce(Option<Place<'_>>) -> R) -> R {
+    fn at<R>(&self, pc: usize, f: impl FnOnce(Option<Place>) -> R) -> R {
         let modules = self.by_base.borrow();
         let module = modules.range(..=pc).next_back();
         f(module.and_then(|(base, module)| module.place(pc - base)))
@@ -60,7 +56,7 @@ impl CodeMap {
 }
 
 impl ModuleCode {
-    fn place(&self, offset: usize) -> Option<Place<'_>> {
+    fn place(&self, offset: usize) -> Option<Place> {
         let offset = u32::try_from(offset).ok().filter(|_| offset < self.len)?;
         // A return address may lie right behind a function that ends with a call.
         let function = self
@@ -69,7 +65,7 @@ impl ModuleCode {
             .position(|range| range.start < offset && offset <= range.end);
         Some(Place {
             function: function.map(|index| self.imported_functions + index),
-            safepoint: self.safepoints.get(&offset),
+            safepoint: Safepoint::lookup(&self.stack_maps, offset),
         })
     }
 }
@@ -136,7 +132,7 @@ unsafe impl StackWalker for Tracing {
 
 struct ShownFrame<'a> {
     frame: &'a Frame,
-    place: Option<&'a Place<'a>>,
+    place: Option<&'a Place>,
 }
 
 impl fmt::Display for ShownFrame<'_> {
@@ -156,7 +152,7 @@ impl fmt::Display for ShownFrame<'_> {
                 function: Some(index),
                 safepoint,
             }) => {
-                let live = safepoint.map_or(0, |safepoint| safepoint.references.len());
+                let live = safepoint.as_ref().map_or(0, |at| at.references.len());
                 write!(f, " function {index}, {live} live slots")
             }
         }
@@ -166,22 +162,20 @@ impl fmt::Display for ShownFrame<'_> {
 #[cfg(test)]
 mod tests {
     use super::{ModuleCode, ShownFrame};
-    use std::collections::BTreeMap;
     use vmexternref_core::Frame;
-    use vmexternref_engine_runtime::Safepoint;
 
     #[test]
     fn frames_are_named_by_their_function() {
-        let safepoint = Safepoint {
-            return_offset: 0x30,
-            frame_bytes: 32,
-            references: vec![0, 8],
-        };
+        // One safepoint at 0x30: a frame of 32 bytes with references in its words 0 and 1.
+        let stack_maps: [u32; 6] = [1, 0x30, 0, 32, 1, 0b101];
         let code = ModuleCode {
             len: 0x80,
             imported_functions: 3,
             functions: vec![0..0x20, 0x20..0x30],
-            safepoints: BTreeMap::from([(0x30, safepoint)]),
+            stack_maps: stack_maps
+                .iter()
+                .flat_map(|word| word.to_le_bytes())
+                .collect(),
         };
         let frame = Frame::new(0x1030, Some(0x7000), None);
         let shown = |offset| {

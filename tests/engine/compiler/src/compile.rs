@@ -7,17 +7,14 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, Signature, UserFuncName};
 use cranelift_codegen::{CompiledCode, Context};
 use cranelift_frontend::FunctionBuilderContext;
-use vmexternref_engine_runtime::{CompiledModule, FuncType};
+use vmexternref_engine_abi::{CompiledModule, FuncType};
 
-use crate::emitter::Emitter;
-use crate::environment::Environment;
+use crate::emit::{self, Emitter, Environment, Guarded, Symbol, UNGUARDED_FRAME_BYTES};
 use crate::error::CompileError;
-use crate::guard::{Guarded, UNGUARDED_FRAME_BYTES};
 use crate::isa::{self, CompileOptions};
-use crate::metadata::{self, Metadata};
-use crate::symbol::Symbol;
-use crate::text::{FinishedText, Text};
-use crate::{function, trampolines, validate};
+use crate::output::{FinishedText, Text};
+use crate::translate::translate;
+use crate::wasm::{self, Metadata};
 
 /// Compiles a Wasm binary.
 ///
@@ -33,10 +30,10 @@ use crate::{function, trampolines, validate};
 /// # Errors
 ///
 /// When the module is invalid, needs a feature or more room than there is, or cannot be compiled for the target.
-pub fn compile(wasm: &[u8], options: &CompileOptions) -> Result<CompiledModule, CompileError> {
+pub fn compile(binary: &[u8], options: &CompileOptions) -> Result<CompiledModule, CompileError> {
     let isa = isa::build(options)?;
-    validate::validate(wasm)?;
-    let metadata = metadata::read(wasm, isa::target(isa.as_ref()), options.zeal)?;
+    wasm::validate(binary)?;
+    let metadata = wasm::read(binary, isa::target(isa.as_ref()), options.zeal)?;
     let mut compiler = Compiler::new(Environment::new(isa.as_ref(), &metadata));
     let functions = compiler.functions()?;
     let (entry_trampolines, exit_trampolines) = compiler.trampolines()?;
@@ -44,7 +41,7 @@ pub fn compile(wasm: &[u8], options: &CompileOptions) -> Result<CompiledModule, 
     let FinishedText {
         bytes,
         eh_frame,
-        safepoints,
+        stack_maps,
     } = compiler.text.finish(isa.as_ref())?;
     let Metadata { module, .. } = metadata;
     Ok(CompiledModule {
@@ -53,7 +50,7 @@ pub fn compile(wasm: &[u8], options: &CompileOptions) -> Result<CompiledModule, 
         functions,
         entry_trampolines,
         exit_trampolines,
-        safepoints,
+        stack_maps,
         ..module
     })
 }
@@ -149,7 +146,7 @@ impl<'m> Compiler<'m> {
             let ty = metadata.function_type(metadata.imported_functions + index)?;
             let ty = metadata.ty(ty)?;
             let range = self.append_guarded(Guarded::function(index), ty, |emit| {
-                function::translate(emit, ty, body)
+                translate(emit, ty, body)
             })?;
             ranges.push(range);
         }
@@ -162,12 +159,12 @@ impl<'m> Compiler<'m> {
         for (index, ty) in (0..).zip(&metadata.module.types) {
             let signature = self.env.entry_signature();
             let entry = self.generate(Symbol::Entry(index), signature, |emit| {
-                trampolines::entry(emit, ty);
+                emit::entry(emit, ty);
                 Ok(())
             })?;
             entries.push(self.append(Symbol::Entry(index), &entry)?.start);
             let exit = self.append_guarded(Guarded::exit(index), ty, |emit| {
-                trampolines::exit(emit, ty);
+                emit::exit(emit, ty);
                 Ok(())
             })?;
             exits.push(exit.start);
@@ -179,7 +176,7 @@ impl<'m> Compiler<'m> {
         for builtin in self.text.called_builtins() {
             let signature = self.env.builtin_signature(builtin);
             let code = self.generate(Symbol::Builtin(builtin), signature, |emit| {
-                trampolines::builtin(emit, builtin);
+                emit::builtin(emit, builtin);
                 Ok(())
             })?;
             self.append(Symbol::Builtin(builtin), &code)?;

@@ -3,7 +3,7 @@
 use cranelift_codegen::isa::{self, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture as Arch, OperatingSystem, Triple};
-use vmexternref_engine_runtime::{Architecture, Target};
+use vmexternref_engine_abi::{Architecture, Target};
 
 use crate::error::CompileError;
 

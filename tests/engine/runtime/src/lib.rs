@@ -26,69 +26,30 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod activation;
 mod arch;
-mod arena;
-mod buffer;
-mod builtin;
-mod builtins;
-mod call;
-mod caller;
-mod check;
 mod code;
-mod collect;
-mod const_expr;
-mod definitions;
 mod error;
-mod extern_item;
-mod func;
-mod global;
-mod handle;
-mod host_func;
-mod instance;
-mod instantiate;
-mod layout;
-mod link;
-mod linker;
-mod load;
-mod memory;
-mod module;
-mod object_file;
-mod owned;
-mod reference;
-mod segments;
+mod external;
+mod heap;
+mod instantiation;
+mod item;
 mod store;
-mod table;
 #[cfg(test)]
 mod testing;
-mod trap;
-mod trap_code;
-mod type_registry;
-mod types;
-mod val;
+mod value;
 
-pub use builtin::{Builtin, BuiltinType};
-pub use caller::Caller;
-pub use code::{CodePlacer, PlaceError, PlacedCode};
-pub use error::{AccessError, CallError, InstantiateError, LoadError};
-pub use extern_item::Extern;
-pub use func::Func;
-pub use global::Global;
-pub use host_func::{RawHostFn, VMHostFunc};
-pub use instance::Instance;
-pub use layout::{
-    VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMOffsets, VMStoreContext, VMTable,
-};
-pub use linker::Linker;
-pub use load::Module;
-pub use memory::Memory;
-pub use module::{
-    Architecture, CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem,
-    GlobalDefinition, Import, Safepoint, SegmentMode, TEXT_ALIGN, Target,
-};
-pub use object_file::{ObjectFile, ObjectFileError};
+pub use activation::Caller;
+pub use code::{CodePlacer, Module, PlacedCode};
+pub use error::{AccessError, CallError, InstantiateError, LoadError, PlaceError, Trap};
+pub use external::{Extern, Global, Memory, Table};
+pub use instantiation::{Instance, Linker};
 pub use store::{Limits, Store, WeakStore};
-pub use table::Table;
-pub use trap::Trap;
-pub use trap_code::TrapCode;
-pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType, ValType};
-pub use val::Val;
+pub use value::{Func, Val};
+pub use vmexternref_engine_abi::{
+    Architecture, Builtin, BuiltinType, CompiledModule, ConstExpr, DataSegment, ElementSegment,
+    Export, ExportItem, ExternType, FuncType, GlobalDefinition, GlobalType, Import, MemoryType,
+    ObjectFile, ObjectFileError, RawHostFn, Safepoint, SegmentMode, TEXT_ALIGN, TableType, Target,
+    TrapCode, VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMHostFunc, VMMemory, VMOffsets,
+    VMStoreContext, VMTable, ValType,
+};

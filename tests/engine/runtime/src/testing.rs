@@ -7,9 +7,10 @@ use core::cell::Cell;
 
 use vmexternref_core::{StackMapRegistry, VMExternRef};
 
-use crate::code::{CodePlacer, PlaceError, PlacedCode};
+use crate::code::{CodePlacer, PlacedCode};
+use crate::error::PlaceError;
 use crate::store::{Limits, Store};
-use crate::val::Val;
+use crate::value::Val;
 
 struct NoCode;
 

@@ -1,13 +1,14 @@
 //! What the compiler accepts, refuses and produces, seen from outside.
 
 mod mutations;
+mod object_files;
 mod refusals;
 mod safepoints;
 mod scripts;
 mod text;
 
+use vmexternref_engine_abi::CompiledModule;
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
-use vmexternref_engine_runtime::CompiledModule;
 
 /// One machine of each kind that code can be generated for.
 const TARGETS: [&str; 3] = [

@@ -1,6 +1,8 @@
 //! Stack maps are where references live across calls, and nowhere else.
 
-use vmexternref_engine_runtime::{CompiledModule, Safepoint};
+use core::ops::Range;
+
+use vmexternref_engine_abi::{CompiledModule, Safepoint};
 
 use crate::{compile_text, for_each_target, options};
 
@@ -11,23 +13,21 @@ const IMPORTS: &str = r#"
 "#;
 
 /// The safepoints of each function of a module made of `functions`.
-fn of_each_function(functions: &str, check: impl Fn(&str, Vec<Vec<&Safepoint>>)) {
+fn of_each_function(functions: &str, check: impl Fn(&str, Vec<Vec<Safepoint>>)) {
     let text = format!("(module {IMPORTS} {functions})");
     for_each_target(&text, |target, module| check(target, by_function(module)));
 }
 
-fn by_function(module: &CompiledModule) -> Vec<Vec<&Safepoint>> {
-    let within = |range: &core::ops::Range<u32>| {
-        module
-            .safepoints
-            .iter()
-            .filter(|point| range.start < point.return_offset && point.return_offset <= range.end)
+fn by_function(module: &CompiledModule) -> Vec<Vec<Safepoint>> {
+    let within = |range: &Range<u32>| {
+        (range.start + 1..=range.end)
+            .filter_map(|offset| Safepoint::lookup(&module.stack_maps, offset))
             .collect()
     };
     module.functions.iter().map(within).collect()
 }
 
-fn live(points: &[&Safepoint]) -> Vec<usize> {
+fn live(points: &[Safepoint]) -> Vec<usize> {
     points.iter().map(|point| point.references.len()).collect()
 }
 
@@ -37,7 +37,7 @@ fn a_reference_used_after_a_call_is_in_one_map() {
         "(func (param externref) (result externref) call $gc local.get 0)",
         |target, functions| {
             assert_eq!(live(&functions[0]), [1], "{target}");
-            let point = functions[0][0];
+            let point = &functions[0][0];
             assert!(point.references[0] < point.frame_bytes, "{target}");
             assert_eq!(point.references[0] % 8, 0, "{target}");
         },
@@ -128,7 +128,7 @@ fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
     );
 }
 
-/// What is used up before anything can release it is never entered, and so nothing is called.
+/// What is used up before anything can release it is never inserted, and so nothing is called.
 #[test]
 fn operands_that_are_used_up_at_once_cost_no_call() {
     of_each_function(

@@ -3,7 +3,7 @@
 use core::ops::Range;
 use std::collections::BTreeSet;
 
-use vmexternref_engine_runtime::{CompiledModule, TEXT_ALIGN};
+use vmexternref_engine_abi::{CompiledModule, TEXT_ALIGN};
 
 use crate::for_each_target;
 

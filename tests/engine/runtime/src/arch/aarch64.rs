@@ -1,14 +1,13 @@
-//! Resuming a trap on 64-bit ARM.
+//! Resuming at a trap's handler on 64-bit ARM.
 
 use core::arch::asm;
 
-/// Abandons every frame younger than `fp` and continues at `pc`.
+/// See [`resume`](super::resume).
 ///
 /// # Safety
 ///
-/// The three are an exception handler of a `try_call` in progress on this stack, and no frame that is abandoned
-/// has anything left to do.
-pub(crate) unsafe fn resume(pc: usize, sp: usize, fp: usize) -> ! {
+/// As for [`resume`](super::resume).
+pub(super) unsafe fn resume(pc: usize, sp: usize, fp: usize) -> ! {
     // SAFETY: the caller names a handler that expects exactly these registers, and gives up all younger frames.
     unsafe {
         asm!(

@@ -1,10 +1,10 @@
-//! A machine that no module can be loaded on.
+//! Resuming at a trap's handler on a machine that no module is compiled for.
 
-/// Cannot be reached: [`Module::load`](crate::Module::load) refuses all code on this machine.
+/// See [`resume`](super::resume).
 ///
 /// # Safety
 ///
-/// None.
-pub(crate) unsafe fn resume(_pc: usize, _sp: usize, _fp: usize) -> ! {
-    unreachable!("no compiled code runs on this machine")
+/// As for [`resume`](super::resume).
+pub(super) unsafe fn resume(_pc: usize, _sp: usize, _fp: usize) -> ! {
+    unreachable!("`Module::load` refuses code on this machine")
 }

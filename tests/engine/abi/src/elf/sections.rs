@@ -1,0 +1,22 @@
+//! The sections of an object file.
+//!
+//! | section | contents |
+//! | --- | --- |
+//! | `.text` | machine code, to be placed as it is: nothing in it has to be relocated |
+//! | `.vmexternref.eh_frame` | unwind tables, valid only directly behind the text |
+//! | `.wasmtime.stackmap` | stack maps, as `wasmtime-environ` writes and reads them; absent if there is none |
+//! | `.vmexternref.module` | version, checksum, and the module's description in `postcard` |
+//!
+//! The checksum tells a damaged file from a whole one. It does not tell who wrote the file: loading a file means to run
+//! the machine code in it.
+
+pub(crate) use wasmtime_environ::obj::ELF_WASMTIME_STACK_MAP as STACK_MAPS;
+
+/// The section with the machine code.
+pub(crate) const TEXT: &str = ".text";
+/// The section with the unwind tables.
+pub(crate) const UNWIND: &str = ".vmexternref.eh_frame";
+/// The section with the description.
+pub(crate) const MODULE: &str = ".vmexternref.module";
+/// The version of the description, at the start of its section.
+pub(crate) const VERSION: u32 = 2;

@@ -1,0 +1,43 @@
+//! What the compiler and the runtime of the `vmexternref` test engine agree on.
+//!
+//! The compiler makes a [`CompiledModule`], the runtime loads it, and an [`ObjectFile`] carries it from one machine to
+//! another. While the code runs, it reads and writes the structures that [`VMOffsets`] describes, calls the runtime by
+//! the numbers of [`Builtin`], and ends with a [`TrapCode`].
+//!
+//! *You give* nothing: there is no code here that runs a guest. *You get* plain data and its layout, for any target, on
+//! any host that has `alloc`.
+//!
+//! ```
+//! use vmexternref_engine_abi::{ExternType, GlobalType, ValType};
+//!
+//! let ty = GlobalType { value: ValType::ExternRef, mutable: true };
+//! assert_eq!(ExternType::Global(ty).to_string(), "global (mut externref)");
+//! ```
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod builtin;
+mod elf;
+mod module;
+mod trap_code;
+mod types;
+mod vm;
+
+pub use builtin::{Builtin, BuiltinType};
+#[cfg(feature = "write")]
+pub use elf::WriteError;
+pub use elf::{ObjectFile, ObjectFileError};
+pub use module::{
+    Architecture, CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem,
+    GlobalDefinition, Import, Safepoint, SegmentMode, TEXT_ALIGN, Target,
+};
+pub use trap_code::TrapCode;
+pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType, ValType};
+pub use vm::{
+    RawHostFn, VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMHostFunc, VMMemory, VMOffsets,
+    VMStoreContext, VMTable,
+};

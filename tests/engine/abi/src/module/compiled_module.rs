@@ -1,0 +1,142 @@
+//! Machine code and its description: the compiler's result.
+//!
+//! Plain data, made by a compiler in the same process or read from a file. The runtime checks it before it places or
+//! runs anything.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::module::const_expr::ConstExpr;
+use crate::module::segment::{DataSegment, ElementSegment};
+use crate::module::target::Target;
+use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
+
+/// Bytes to which functions and trampolines are aligned in the text.
+pub const TEXT_ALIGN: usize = 16;
+
+/// Machine code for one Wasm module, and all that instantiation needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CompiledModule {
+    /// The machine the code is for.
+    pub target: Target,
+    /// Whether the code collects at every safepoint.
+    pub zeal: bool,
+    /// Position-independent code, trampolines included; its length is a multiple of [`TEXT_ALIGN`].
+    #[serde(skip)]
+    pub text: Vec<u8>,
+    /// Unwind tables for the whole text, null-terminated.
+    ///
+    /// Their addresses are relative, and right when the tables stand directly behind the text.
+    #[serde(skip)]
+    pub eh_frame: Vec<u8>,
+    /// The part of the text that each defined function occupies.
+    pub functions: Vec<Range<u32>>,
+    /// Where the entry trampoline of each type starts in the text.
+    pub entry_trampolines: Vec<u32>,
+    /// Where the exit trampoline of each type starts in the text.
+    pub exit_trampolines: Vec<u32>,
+    /// The calls at which references are live, as a `.wasmtime.stackmap` section; empty if there is none.
+    #[serde(skip)]
+    pub stack_maps: Vec<u8>,
+    /// The module's function types.
+    pub types: Vec<FuncType>,
+    /// What the module needs, in order.
+    pub imports: Vec<Import>,
+    /// The type index of each function, the imported ones first.
+    pub function_types: Vec<u32>,
+    /// The tables it defines, without the imported ones.
+    pub tables: Vec<TableType>,
+    /// The memories it defines, without the imported ones.
+    pub memories: Vec<MemoryType>,
+    /// The globals it defines, without the imported ones.
+    pub globals: Vec<GlobalDefinition>,
+    /// What the module offers, in order.
+    pub exports: Vec<Export>,
+    /// The function to call once the module is instantiated.
+    pub start: Option<u32>,
+    /// Element segments.
+    pub elements: Vec<ElementSegment>,
+    /// Data segments.
+    pub data: Vec<DataSegment>,
+}
+
+impl CompiledModule {
+    /// A module with nothing in it yet.
+    #[must_use]
+    pub const fn new(target: Target, zeal: bool) -> Self {
+        Self {
+            target,
+            zeal,
+            text: Vec::new(),
+            eh_frame: Vec::new(),
+            functions: Vec::new(),
+            entry_trampolines: Vec::new(),
+            exit_trampolines: Vec::new(),
+            stack_maps: Vec::new(),
+            types: Vec::new(),
+            imports: Vec::new(),
+            function_types: Vec::new(),
+            tables: Vec::new(),
+            memories: Vec::new(),
+            globals: Vec::new(),
+            exports: Vec::new(),
+            start: None,
+            elements: Vec::new(),
+            data: Vec::new(),
+        }
+    }
+
+    /// The number of imported functions.
+    #[must_use]
+    pub fn imported_functions(&self) -> usize {
+        self.imports
+            .iter()
+            .filter(|import| matches!(import.ty, ExternType::Func(_)))
+            .count()
+    }
+}
+
+/// Something that a module needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Import {
+    /// The first name.
+    pub module: String,
+    /// The second name.
+    pub name: String,
+    /// What it has to be.
+    pub ty: ExternType,
+}
+
+/// Something that a module offers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Export {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub item: ExportItem,
+}
+
+/// An index into one of a module's index spaces, the imported items first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExportItem {
+    /// A function.
+    Func(u32),
+    /// A table.
+    Table(u32),
+    /// A linear memory.
+    Memory(u32),
+    /// A global.
+    Global(u32),
+}
+
+/// A global and its initial value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GlobalDefinition {
+    /// Its type.
+    pub ty: GlobalType,
+    /// Its value at the start.
+    pub init: ConstExpr,
+}

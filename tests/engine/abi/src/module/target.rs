@@ -1,0 +1,57 @@
+//! Machines that code is compiled for.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of machine that code was compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The instruction set.
+    pub architecture: Architecture,
+    /// Bytes in a pointer.
+    pub pointer_bytes: u8,
+}
+
+/// An instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Architecture {
+    /// AMD64.
+    X86_64,
+    /// 64-bit ARM.
+    Aarch64,
+    /// 64-bit RISC-V.
+    Riscv64,
+    /// An instruction set without a compiler and a runtime.
+    Other,
+}
+
+impl Target {
+    /// The machine that this code runs on.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a pointer has at most eight bytes"
+    )]
+    pub const HOST: Self = Self {
+        architecture: cfg_select! {
+            target_arch = "x86_64" => Architecture::X86_64,
+            target_arch = "aarch64" => Architecture::Aarch64,
+            target_arch = "riscv64" => Architecture::Riscv64,
+            _ => Architecture::Other,
+        },
+        pointer_bytes: size_of::<usize>() as u8,
+    };
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.architecture {
+            Architecture::X86_64 => "x86_64",
+            Architecture::Aarch64 => "aarch64",
+            Architecture::Riscv64 => "riscv64",
+            Architecture::Other => "another machine",
+        };
+        write!(f, "{name} ({}-bit)", u32::from(self.pointer_bytes) * 8)
+    }
+}

@@ -1,0 +1,81 @@
+//! Names for the pieces of code in a module's text.
+
+use cranelift_codegen::ir::UserExternalName;
+use vmexternref_engine_abi::Builtin;
+
+/// A piece of code in the text, as calls name it before its place is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Symbol {
+    /// A function of the module, by its index among the defined ones.
+    Function(u32),
+    /// The way from the host into functions of that type.
+    Entry(u32),
+    /// The way from compiled code to host functions of that type.
+    Exit(u32),
+    /// The way from compiled code to a runtime function.
+    Builtin(Builtin),
+    /// A function that stands behind a guard, which has its name.
+    GuardedFunction(u32),
+    /// A way to host functions that stands behind a guard, which has its name.
+    GuardedExit(u32),
+}
+
+const FUNCTION: u32 = 0;
+const ENTRY: u32 = 1;
+const EXIT: u32 = 2;
+const BUILTIN: u32 = 3;
+const GUARDED_FUNCTION: u32 = 4;
+const GUARDED_EXIT: u32 = 5;
+
+impl Symbol {
+    /// The code generator's name for it.
+    pub(crate) fn external_name(self) -> UserExternalName {
+        let (namespace, index) = match self {
+            Self::Function(index) => (FUNCTION, index),
+            Self::Entry(index) => (ENTRY, index),
+            Self::Exit(index) => (EXIT, index),
+            Self::Builtin(builtin) => (BUILTIN, builtin as u32),
+            Self::GuardedFunction(index) => (GUARDED_FUNCTION, index),
+            Self::GuardedExit(index) => (GUARDED_EXIT, index),
+        };
+        UserExternalName { namespace, index }
+    }
+
+    /// What the code generator's name stands for.
+    pub(crate) fn from_external_name(name: &UserExternalName) -> Option<Self> {
+        match name.namespace {
+            FUNCTION => Some(Self::Function(name.index)),
+            ENTRY => Some(Self::Entry(name.index)),
+            EXIT => Some(Self::Exit(name.index)),
+            BUILTIN => {
+                let index = usize::try_from(name.index).ok()?;
+                Builtin::ALL.get(index).copied().map(Self::Builtin)
+            }
+            GUARDED_FUNCTION => Some(Self::GuardedFunction(name.index)),
+            GUARDED_EXIT => Some(Self::GuardedExit(name.index)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Symbol;
+    use vmexternref_engine_abi::Builtin;
+
+    #[test]
+    fn names_lead_back_to_their_symbols() {
+        let builtins = Builtin::ALL.into_iter().map(Symbol::Builtin);
+        let others = [
+            Symbol::Function(7),
+            Symbol::Entry(1),
+            Symbol::Exit(0),
+            Symbol::GuardedFunction(7),
+            Symbol::GuardedExit(2),
+        ];
+        for symbol in builtins.chain(others) {
+            let name = symbol.external_name();
+            assert_eq!(Symbol::from_external_name(&name), Some(symbol));
+        }
+    }
+}

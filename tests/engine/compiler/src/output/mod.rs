@@ -1,0 +1,8 @@
+//! The finished text of a module, with its tables.
+
+mod relocation;
+mod stack_maps;
+mod text;
+mod unwind;
+
+pub(crate) use text::{FinishedText, Text};

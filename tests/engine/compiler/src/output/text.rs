@@ -1,0 +1,134 @@
+//! The text of a module: pieces of code one after the other.
+
+use core::ops::Range;
+use std::collections::HashMap;
+
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::isa::unwind::UnwindInfo;
+use cranelift_codegen::{
+    CompiledCode, FinalizedMachReloc, FinalizedRelocTarget, ir::ExternalName, ir::Function,
+};
+use target_lexicon::Architecture;
+use vmexternref_engine_abi::{Builtin, TEXT_ALIGN};
+
+use crate::emit::Symbol;
+use crate::error::CompileError;
+use crate::output::relocation::Relocation;
+use crate::output::stack_maps::StackMaps;
+use crate::output::unwind::eh_frame;
+
+/// Collects compiled code and what refers to places in it.
+#[derive(Default)]
+pub(crate) struct Text {
+    bytes: Vec<u8>,
+    places: HashMap<Symbol, u32>,
+    relocations: Vec<Relocation>,
+    unwind: Vec<(u32, UnwindInfo)>,
+    stack_maps: StackMaps,
+}
+
+/// A finished text with its tables.
+pub(crate) struct FinishedText {
+    /// Machine code.
+    pub(crate) bytes: Vec<u8>,
+    /// Unwind tables.
+    pub(crate) eh_frame: Vec<u8>,
+    /// The section of stack maps.
+    pub(crate) stack_maps: Vec<u8>,
+}
+
+impl Text {
+    /// Appends the code of `func`, and returns where it is.
+    pub(crate) fn append(
+        &mut self,
+        symbol: Symbol,
+        func: &Function,
+        code: &CompiledCode,
+        isa: &dyn TargetIsa,
+    ) -> Result<Range<u32>, CompileError> {
+        if code.buffer.alignment as usize > TEXT_ALIGN {
+            return Err(CompileError::Backend("code asks for more alignment".into()));
+        }
+        self.align(isa);
+        let start = self.offset()?;
+        self.bytes.extend_from_slice(code.code_buffer());
+        let end = self.offset()?;
+        for relocation in code.buffer.relocs() {
+            self.relocations.push(relocated(start, func, relocation)?);
+        }
+        self.stack_maps.append(start, code);
+        let info = code
+            .create_unwind_info(isa)
+            .map_err(CompileError::backend)?;
+        self.unwind.extend(info.map(|info| (start, info)));
+        self.places.insert(symbol, start);
+        Ok(start..end)
+    }
+
+    /// The builtins that the code so far calls, in order of their numbers.
+    pub(crate) fn called_builtins(&self) -> Vec<Builtin> {
+        let called = |builtin: &Builtin| {
+            let symbol = Symbol::Builtin(*builtin);
+            self.relocations
+                .iter()
+                .any(|relocation| relocation.target == symbol)
+        };
+        Builtin::ALL.into_iter().filter(called).collect()
+    }
+
+    /// Resolves all calls, and writes unwind tables and stack maps.
+    pub(crate) fn finish(mut self, isa: &dyn TargetIsa) -> Result<FinishedText, CompileError> {
+        self.align(isa);
+        for relocation in &self.relocations {
+            let target = self.places.get(&relocation.target).ok_or_else(|| {
+                CompileError::Backend(format!("a call to missing {:?}", relocation.target))
+            })?;
+            relocation.apply(&mut self.bytes, *target)?;
+        }
+        let eh_frame = eh_frame(isa, &self.unwind, self.bytes.len())?;
+        Ok(FinishedText {
+            bytes: self.bytes,
+            eh_frame,
+            stack_maps: self.stack_maps.finish()?,
+        })
+    }
+
+    fn offset(&self) -> Result<u32, CompileError> {
+        i32::try_from(self.bytes.len())
+            .map(i32::cast_unsigned)
+            .map_err(|_| CompileError::Limit("the module's code exceeds 2 GiB".into()))
+    }
+
+    /// Fills up with bytes that no machine executes without a fault.
+    fn align(&mut self, isa: &dyn TargetIsa) {
+        const INT3: u8 = 0xcc;
+        let filler = match isa.triple().architecture {
+            Architecture::X86_64 => INT3,
+            _ => 0,
+        };
+        let len = self.bytes.len().next_multiple_of(TEXT_ALIGN);
+        self.bytes.resize(len, filler);
+    }
+}
+
+fn relocated(
+    start: u32,
+    func: &Function,
+    relocation: &FinalizedMachReloc,
+) -> Result<Relocation, CompileError> {
+    let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = relocation.target else {
+        return Err(CompileError::Backend(format!(
+            "the code refers to {:?}",
+            relocation.target
+        )));
+    };
+    let name = &func.params.user_named_funcs()[name];
+    let target = Symbol::from_external_name(name)
+        .ok_or_else(|| CompileError::Backend(format!("the code refers to {name:?}")))?;
+    Ok(Relocation {
+        place: start + relocation.offset,
+        kind: relocation.kind,
+        target,
+        addend: relocation.addend,
+    })
+}

@@ -1,0 +1,62 @@
+//! Global variables.
+
+use cranelift_codegen::ir::{InstBuilder, Value};
+use vmexternref_engine_abi::ValType;
+
+use crate::emit::array_offset;
+use crate::error::CompileError;
+use crate::translate::translator::Translator;
+use crate::wasm::item;
+
+impl Translator<'_, '_> {
+    /// `global.get`
+    pub(crate) fn global_get(&mut self, index: u32) -> Result<(), CompileError> {
+        let ty = self.global_type(index)?;
+        let global = self.global_pointer(index);
+        let (offset, flags) = (self.emit.env.vm.global_value(), self.emit.access.globals);
+        let machine_type = self.value_type(ty);
+        let value = self
+            .ins()
+            .load(machine_type, flags, global, i32::from(offset));
+        match ty {
+            ValType::ExternRef => self.push_borrowed(value, Some(index)),
+            _ => self.push(value),
+        }
+        Ok(())
+    }
+
+    /// `global.set`
+    pub(crate) fn global_set(&mut self, index: u32) -> Result<(), CompileError> {
+        let ty = self.global_type(index)?;
+        let (offset, flags) = (self.emit.env.vm.global_value(), self.emit.access.globals);
+        if ty == ValType::ExternRef {
+            let taken_over = self.take_over_count(index);
+            let (value, ownership) = self.pop_reference();
+            let global = self.global_pointer(index);
+            if taken_over {
+                self.count(value, ownership);
+                self.ins().store(flags, value, global, i32::from(offset));
+            } else {
+                let offset = self.emit.address(i64::from(offset));
+                let address = self.ins().iadd(global, offset);
+                self.replace(value, ownership, address, flags);
+            }
+        } else {
+            let value = self.pop();
+            let global = self.global_pointer(index);
+            self.ins().store(flags, value, global, i32::from(offset));
+        }
+        Ok(())
+    }
+
+    fn global_type(&self, index: u32) -> Result<ValType, CompileError> {
+        Ok(item(&self.emit.env.metadata.globals, index)?.value)
+    }
+
+    fn global_pointer(&mut self, index: u32) -> Value {
+        let vm = self.emit.env.vm;
+        let globals = self.emit.fixed(self.vmctx, vm.context_globals());
+        self.emit
+            .fixed(globals, array_offset(index, vm.pointer_bytes()))
+    }
+}

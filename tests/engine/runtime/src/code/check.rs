@@ -1,0 +1,337 @@
+//! Whether the indices in a compiled module can be trusted.
+//!
+//! A compiler in the same process always passes. A file may be damaged, and no index in it may make the runtime
+//! panic or read where it should not. What the machine code does cannot be checked.
+
+use core::ops::Range;
+
+use vmexternref_engine_abi::{
+    Architecture, CompiledModule, ConstExpr, ExportItem, ExternType, GlobalType, MemoryType,
+    SegmentMode, TEXT_ALIGN, TableType, Target, ValType,
+};
+
+use crate::error::LoadError;
+
+/// Checks everything that instantiation relies on.
+pub(crate) fn check(module: &CompiledModule) -> Result<(), LoadError> {
+    if module.target != Target::HOST || module.target.architecture == Architecture::Other {
+        return Err(LoadError::WrongTarget {
+            found: module.target,
+        });
+    }
+    check_code(module)
+        .and_then(|()| check_definitions(module))
+        .and_then(|()| check_segments(module))
+        .and_then(|()| check_uses(module))
+        .map_err(LoadError::Malformed)
+}
+
+type Checked = Result<(), &'static str>;
+
+fn require(holds: bool, otherwise: &'static str) -> Checked {
+    if holds { Ok(()) } else { Err(otherwise) }
+}
+
+fn check_code(module: &CompiledModule) -> Checked {
+    let len = u32::try_from(module.text.len()).map_err(|_| "the text is too long")?;
+    require(
+        module.text.len().is_multiple_of(TEXT_ALIGN),
+        "the text's length is not aligned",
+    )?;
+    let inside = |range: &Range<u32>| range.start < range.end && range.end <= len;
+    require(
+        module.functions.iter().all(inside),
+        "a function outside of the text",
+    )?;
+    let trampolines = [&module.entry_trampolines, &module.exit_trampolines];
+    require(
+        trampolines
+            .iter()
+            .all(|all| all.len() == module.types.len()),
+        "not one trampoline per type",
+    )?;
+    require(
+        trampolines.into_iter().flatten().all(|&start| start < len),
+        "a trampoline outside of the text",
+    )
+}
+
+fn check_definitions(module: &CompiledModule) -> Checked {
+    let imported = module.imported_functions();
+    require(
+        module.function_types.len() == imported + module.functions.len(),
+        "not one type per function",
+    )?;
+    let known = |&ty: &u32| (ty as usize) < module.types.len();
+    require(
+        module.function_types.iter().all(known),
+        "a function of unknown type",
+    )?;
+    let needed = module.imports.iter().filter_map(|import| match &import.ty {
+        ExternType::Func(ty) => Some(ty),
+        _ => None,
+    });
+    require(
+        needed
+            .zip(&module.function_types)
+            .all(|(ty, &index)| module.types[index as usize] == *ty),
+        "an imported function of two types",
+    )?;
+    require(
+        table_types(module).all(TableType::is_valid),
+        "an impossible table",
+    )?;
+    require(
+        memory_types(module).all(MemoryType::is_valid),
+        "an impossible memory",
+    )?;
+    for global in &module.globals {
+        check_expr(module, global.init, global.ty.value)?;
+    }
+    Ok(())
+}
+
+fn check_segments(module: &CompiledModule) -> Checked {
+    for segment in &module.elements {
+        require(segment.ty.is_ref(), "an element segment without references")?;
+        require(
+            u32::try_from(segment.items.len()).is_ok(),
+            "an element segment is too long",
+        )?;
+        for &item in &segment.items {
+            check_expr(module, item, segment.ty)?;
+        }
+        if let SegmentMode::Active { index, offset } = segment.mode {
+            require(
+                table_types(module)
+                    .nth(index as usize)
+                    .is_some_and(|table| table.element == segment.ty),
+                "an element segment without its table",
+            )?;
+            check_expr(module, offset, ValType::I32)?;
+        }
+    }
+    for segment in &module.data {
+        require(
+            u32::try_from(segment.bytes.len()).is_ok(),
+            "a data segment is too long",
+        )?;
+        if let SegmentMode::Active { index, offset } = segment.mode {
+            require(
+                (index as usize) < memory_types(module).count(),
+                "a data segment without its memory",
+            )?;
+            check_expr(module, offset, ValType::I32)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_uses(module: &CompiledModule) -> Checked {
+    let exists = |item| {
+        let (index, count) = match item {
+            ExportItem::Func(index) => (index, module.function_types.len()),
+            ExportItem::Table(index) => (index, table_types(module).count()),
+            ExportItem::Memory(index) => (index, memory_types(module).count()),
+            ExportItem::Global(index) => {
+                let imported = imported_globals(module).count();
+                (index, imported + module.globals.len())
+            }
+        };
+        (index as usize) < count
+    };
+    require(
+        module.exports.iter().all(|export| exists(export.item)),
+        "an export of nothing",
+    )?;
+    let Some(start) = module.start else {
+        return Ok(());
+    };
+    let ty = module.function_types.get(start as usize);
+    let ty = ty.map(|&ty| &module.types[ty as usize]);
+    require(
+        ty.is_some_and(|ty| ty.slots() == 0),
+        "no start function of type [] -> []",
+    )
+}
+
+/// The type of each table, the imported ones first.
+fn table_types(module: &CompiledModule) -> impl Iterator<Item = &TableType> {
+    let imported = module.imports.iter().filter_map(|import| match &import.ty {
+        ExternType::Table(ty) => Some(ty),
+        _ => None,
+    });
+    imported.chain(&module.tables)
+}
+
+/// The type of each memory, the imported ones first.
+fn memory_types(module: &CompiledModule) -> impl Iterator<Item = &MemoryType> {
+    let imported = module.imports.iter().filter_map(|import| match &import.ty {
+        ExternType::Memory(ty) => Some(ty),
+        _ => None,
+    });
+    imported.chain(&module.memories)
+}
+
+/// The type of each imported global.
+fn imported_globals(module: &CompiledModule) -> impl Iterator<Item = &GlobalType> {
+    module.imports.iter().filter_map(|import| match &import.ty {
+        ExternType::Global(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+fn check_expr(module: &CompiledModule, expr: ConstExpr, expected: ValType) -> Checked {
+    let ty = match expr {
+        ConstExpr::I32Const(_) => ValType::I32,
+        ConstExpr::I64Const(_) => ValType::I64,
+        ConstExpr::F32Const(_) => ValType::F32,
+        ConstExpr::F64Const(_) => ValType::F64,
+        ConstExpr::RefNull(ty) => ty,
+        ConstExpr::RefFunc(index) => {
+            require(
+                (index as usize) < module.function_types.len(),
+                "a reference to no function",
+            )?;
+            ValType::FuncRef
+        }
+        ConstExpr::GlobalGet(index) => {
+            let ty = imported_globals(module).nth(index as usize);
+            let ty = ty.filter(|ty| !ty.mutable);
+            ty.ok_or("a constant of no immutable import")?.value
+        }
+    };
+    require(ty == expected, "a constant of the wrong type")
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use vmexternref_engine_abi::{
+        CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
+        FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TableType, Target,
+        ValType,
+    };
+
+    use super::check;
+    use crate::error::LoadError;
+
+    const OBJECT: GlobalType = GlobalType {
+        value: ValType::ExternRef,
+        mutable: false,
+    };
+    const ACTIVE: SegmentMode = SegmentMode::Active {
+        index: 0,
+        offset: ConstExpr::I32Const(0),
+    };
+
+    /// Damages an empty module, and expects that it is refused for that reason.
+    fn refused(reason: &'static str, damage: impl FnOnce(&mut CompiledModule)) {
+        let mut module = CompiledModule::new(Target::HOST, false);
+        assert_eq!(check(&module), Ok(()));
+        damage(&mut module);
+        assert_eq!(check(&module), Err(LoadError::Malformed(reason)));
+    }
+
+    fn import(ty: ExternType) -> Import {
+        Import {
+            module: String::new(),
+            name: String::new(),
+            ty,
+        }
+    }
+
+    #[test]
+    fn code_that_is_not_there_is_refused() {
+        refused("the text's length is not aligned", |module| {
+            module.text = vec![0; 3];
+        });
+        refused("a function outside of the text", |module| {
+            module.functions.push(0..1);
+        });
+        refused("not one trampoline per type", |module| {
+            module.types = vec![FuncType::new([], [])];
+        });
+        refused("a trampoline outside of the text", |module| {
+            module.types = vec![FuncType::new([], [])];
+            module.entry_trampolines = vec![0];
+            module.exit_trampolines = vec![0];
+        });
+    }
+
+    #[test]
+    fn definitions_that_contradict_each_other_are_refused() {
+        let object = |init| GlobalDefinition { ty: OBJECT, init };
+        refused("not one type per function", |module| {
+            module.function_types = vec![0];
+        });
+        refused("an impossible table", |module| {
+            module.tables = vec![TableType {
+                element: ValType::ExternRef,
+                minimum: 2,
+                maximum: Some(1),
+            }];
+        });
+        refused("an impossible table", |module| {
+            module.imports = vec![import(ExternType::Table(TableType {
+                element: ValType::I32,
+                minimum: 0,
+                maximum: None,
+            }))];
+        });
+        refused("an impossible memory", |module| {
+            module.memories = vec![MemoryType {
+                minimum: MemoryType::MAX_PAGES + 1,
+                maximum: None,
+            }];
+        });
+        refused("a reference to no function", |module| {
+            module.globals = vec![object(ConstExpr::RefFunc(0))];
+        });
+        refused("a constant of no immutable import", |module| {
+            module.globals = vec![object(ConstExpr::GlobalGet(0))];
+        });
+        refused("a constant of the wrong type", |module| {
+            module.globals = vec![object(ConstExpr::I64Const(0))];
+        });
+    }
+
+    #[test]
+    fn uses_of_nothing_are_refused() {
+        refused("an element segment without its table", |module| {
+            module.elements = vec![ElementSegment {
+                mode: ACTIVE,
+                ty: ValType::FuncRef,
+                items: Vec::new(),
+            }];
+        });
+        refused("a data segment without its memory", |module| {
+            module.data = vec![DataSegment {
+                mode: ACTIVE,
+                bytes: Vec::new(),
+            }];
+        });
+        refused("an export of nothing", |module| {
+            module.exports = vec![Export {
+                name: String::new(),
+                item: ExportItem::Func(0),
+            }];
+        });
+        refused("no start function of type [] -> []", |module| {
+            module.start = Some(0);
+        });
+    }
+
+    #[test]
+    fn code_for_another_machine_is_refused() {
+        let found = Target {
+            pointer_bytes: Target::HOST.pointer_bytes + 1,
+            ..Target::HOST
+        };
+        let module = CompiledModule::new(found, false);
+        assert_eq!(check(&module), Err(LoadError::WrongTarget { found }));
+    }
+}

@@ -1,0 +1,81 @@
+//! Placed code whose stack maps are registered.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+
+use vmexternref_core::{Matching, ModuleStackMaps, RegisterError, Registration, StackMapRegistry};
+use vmexternref_engine_abi::{CompiledModule, TEXT_ALIGN};
+
+use crate::code::code_placer::{CodePlacer, PlacedCode};
+use crate::error::LoadError;
+
+/// Code in place, with its stack maps registered.
+///
+/// Dropping it unregisters the stack maps and frees the code.
+pub(crate) struct LoadedCode {
+    /// Taken when dropped.
+    registration: Option<Registration>,
+    registry: Arc<StackMapRegistry>,
+    placed: Box<dyn PlacedCode>,
+}
+
+impl LoadedCode {
+    /// Places the code of a module and registers its stack maps.
+    ///
+    /// # Safety
+    ///
+    /// When the value is dropped, no frame of the code is on a stack.
+    pub(crate) unsafe fn new(
+        placer: &dyn CodePlacer,
+        registry: &Arc<StackMapRegistry>,
+        compiled: &CompiledModule,
+    ) -> Result<Self, LoadError> {
+        let maps = stack_maps(compiled).map_err(LoadError::StackMaps)?;
+        let placed = placer
+            .place(&compiled.text, &compiled.eh_frame, TEXT_ALIGN)
+            .map_err(LoadError::Place)?;
+        let registration = registry
+            .register(placed.base().expose_provenance(), maps)
+            .map_err(LoadError::StackMaps)?;
+        Ok(Self {
+            registration: Some(registration),
+            registry: Arc::clone(registry),
+            placed,
+        })
+    }
+
+    /// The address of the first byte of the text.
+    pub(crate) fn base(&self) -> *const u8 {
+        self.placed.base()
+    }
+}
+
+impl Drop for LoadedCode {
+    fn drop(&mut self) {
+        if let Some(registration) = self.registration.take() {
+            // SAFETY: the caller of `new` promised that no frame of the code is on a stack.
+            let unregistered = unsafe { self.registry.unregister(registration) };
+            debug_assert!(unregistered.is_ok(), "the registration is of this registry");
+        }
+    }
+}
+
+impl fmt::Debug for LoadedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedCode")
+            .field("base", &self.base())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The module's functions and its section of stack maps, for the registry.
+fn stack_maps(compiled: &CompiledModule) -> Result<ModuleStackMaps, RegisterError> {
+    let bytes = u32::try_from(compiled.text.len()).map_err(|_| RegisterError::AddressOverflow)?;
+    let mut maps = ModuleStackMaps::new(bytes, Matching::Exact);
+    for range in &compiled.functions {
+        maps.function(range.clone())?;
+    }
+    maps.stack_map_section(&compiled.stack_maps)?;
+    Ok(maps)
+}

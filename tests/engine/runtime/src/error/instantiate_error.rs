@@ -1,0 +1,104 @@
+//! Why an instantiation failed.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::error::Error;
+use core::fmt;
+
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::ExternType;
+
+use crate::error::trap::Trap;
+use crate::error::wrong_store::WrongStore;
+
+/// Why a module could not be instantiated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InstantiateError {
+    /// Nothing was given for an import.
+    UnknownImport {
+        /// The first name.
+        module: String,
+        /// The second name.
+        name: String,
+    },
+    /// What was given for an import does not fit.
+    IncompatibleImport {
+        /// The first name.
+        module: String,
+        /// The second name.
+        name: String,
+        /// What the module needs.
+        expected: Box<ExternType>,
+        /// What it was given.
+        found: Box<ExternType>,
+    },
+    /// More items than imports.
+    TooManyImports {
+        /// How many the module needs.
+        expected: usize,
+        /// How many it was given.
+        found: usize,
+    },
+    /// The module, or an import, belongs to another store.
+    WrongStore,
+    /// A memory larger than the store allows.
+    MemoryLimit {
+        /// The pages it needs.
+        pages: u32,
+    },
+    /// A table larger than the store allows.
+    TableLimit {
+        /// The elements it needs.
+        elements: u32,
+    },
+    /// An active segment does not fit, or the start function trapped.
+    Trap(Trap),
+    /// There is no memory left.
+    OutOfMemory,
+}
+
+impl fmt::Display for InstantiateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownImport { module, name } => {
+                write!(f, "unknown import {module:?} {name:?}")
+            }
+            Self::IncompatibleImport {
+                module,
+                name,
+                expected,
+                found,
+            } => {
+                write!(
+                    f,
+                    "incompatible import type for {module:?} {name:?}: expected {expected}, found {found}"
+                )
+            }
+            Self::TooManyImports { expected, found } => {
+                write!(f, "too many imports: expected {expected}, found {found}")
+            }
+            Self::WrongStore => f.write_str("an item of another store"),
+            Self::MemoryLimit { pages } => write!(f, "memory limit reached: {pages} pages"),
+            Self::TableLimit { elements } => {
+                write!(f, "table limit reached: {elements} elements")
+            }
+            Self::Trap(trap) => trap.fmt(f),
+            Self::OutOfMemory => f.write_str("out of memory"),
+        }
+    }
+}
+
+impl Error for InstantiateError {}
+
+impl From<WrongStore> for InstantiateError {
+    fn from(WrongStore: WrongStore) -> Self {
+        Self::WrongStore
+    }
+}
+
+impl<T> From<OutOfMemory<T>> for InstantiateError {
+    fn from(_: OutOfMemory<T>) -> Self {
+        Self::OutOfMemory
+    }
+}

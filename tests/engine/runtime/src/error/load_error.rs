@@ -1,0 +1,50 @@
+//! Why loading a module failed.
+
+use core::error::Error;
+use core::fmt;
+
+use vmexternref_core::{OutOfMemory, RegisterError};
+use vmexternref_engine_abi::Target;
+
+use crate::error::place_error::PlaceError;
+
+/// Why a compiled module could not be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The code is for another machine.
+    WrongTarget {
+        /// What the code is for.
+        found: Target,
+    },
+    /// The description contradicts itself.
+    Malformed(&'static str),
+    /// The host could not place the code.
+    Place(PlaceError),
+    /// The stack maps were refused.
+    StackMaps(RegisterError),
+    /// There is no memory left.
+    OutOfMemory,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongTarget { found } => {
+                write!(f, "code for {found} on {}", Target::HOST)
+            }
+            Self::Malformed(what) => write!(f, "malformed compiled module: {what}"),
+            Self::Place(error) => error.fmt(f),
+            Self::StackMaps(error) => error.fmt(f),
+            Self::OutOfMemory => f.write_str("out of memory"),
+        }
+    }
+}
+
+impl Error for LoadError {}
+
+impl<T> From<OutOfMemory<T>> for LoadError {
+    fn from(_: OutOfMemory<T>) -> Self {
+        Self::OutOfMemory
+    }
+}

@@ -1,0 +1,52 @@
+//! A trap as the host sees it.
+
+use alloc::string::String;
+use core::fmt;
+
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::TrapCode;
+
+/// Why a call into Wasm did not return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trap {
+    /// The kind of trap.
+    pub code: TrapCode,
+    /// What a host function had to say.
+    pub message: Option<String>,
+}
+
+impl Trap {
+    /// A host function's own error.
+    pub fn host(message: impl Into<String>) -> Self {
+        Self {
+            code: TrapCode::Host,
+            message: Some(message.into()),
+        }
+    }
+}
+
+impl From<TrapCode> for Trap {
+    fn from(code: TrapCode) -> Self {
+        Self {
+            code,
+            message: None,
+        }
+    }
+}
+
+impl<T> From<OutOfMemory<T>> for Trap {
+    fn from(_: OutOfMemory<T>) -> Self {
+        TrapCode::OutOfMemory.into()
+    }
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.message {
+            Some(message) => f.write_str(message),
+            None => self.code.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Trap {}

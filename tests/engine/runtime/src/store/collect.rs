@@ -1,0 +1,131 @@
+//! Collections and insertions.
+
+use alloc::rc::Rc;
+use core::ops::ControlFlow;
+
+use vmexternref_core::{
+    Frame, Garbage, GcReport, OutOfMemory, StackWalker, VMExternRef, WalkEnd, collect, gc,
+};
+use vmexternref_frame_pointer::ActivationsWalker;
+
+use crate::store::store_inner::StoreInner;
+
+/// The walker of a store's collections.
+enum StoreWalker<'s> {
+    /// The host's.
+    Host(Rc<dyn StackWalker>),
+    /// A walker over the store's own record.
+    Record(ActivationsWalker<'s>),
+}
+
+// SAFETY: it visits the frames that the other walker visits, and returns what that returns.
+unsafe impl StackWalker for StoreWalker<'_> {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        match self {
+            Self::Host(walker) => walker.walk(visit),
+            Self::Record(walker) => walker.walk(visit),
+        }
+    }
+}
+
+// Safe code of the host may ask for a collection at any time, because this crate keeps the contract of `gc`:
+//
+// - Only `invoke` enters compiled code, and it sets the canary.
+// - Compiled code leaves only through exit trampolines, which complete the activation record.
+// - A reference gets into a frame only after `insert`, or after an insertion by compiled code.
+// - A module's stack maps are registered before its code can run.
+impl StoreInner {
+    /// The host's walker, or the store's own where the host has none.
+    ///
+    /// Where no Wasm of this store runs, its record proves it. Other walkers cannot.
+    fn walker(&self) -> StoreWalker<'_> {
+        let own = ActivationsWalker::new(&self.context.record);
+        match &*self.walker.borrow() {
+            Some(walker) if own.walk(&mut |_| ControlFlow::Break(())) != WalkEnd::Complete => {
+                StoreWalker::Host(Rc::clone(walker))
+            }
+            _ => StoreWalker::Record(own),
+        }
+    }
+
+    /// Visits the frames that a collection would visit.
+    pub(crate) fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        self.walker().walk(visit)
+    }
+
+    /// Collects, and runs destructors.
+    pub(crate) fn gc(&self) -> GcReport {
+        // SAFETY: this crate keeps the contract of `gc`, as said above.
+        let report = unsafe { gc(&self.registry, &self.context.table, &self.walker()) };
+        self.observe(&report);
+        report
+    }
+
+    /// Collects, and leaves the destructors to the caller.
+    pub(crate) fn collect(&self) -> (GcReport, Garbage) {
+        // SAFETY: this crate keeps the contract of `gc`, as said above.
+        let (report, garbage) =
+            unsafe { collect(&self.registry, &self.context.table, &self.walker()) };
+        self.observe(&report);
+        (report, garbage)
+    }
+
+    /// Collects if the store is in zeal mode.
+    pub(crate) fn zeal(&self) {
+        if self.zeal.get() {
+            self.gc();
+        }
+    }
+
+    /// Inserts `reference` into the activations table. Collects if the table is full.
+    #[inline]
+    pub(crate) fn insert(&self, reference: VMExternRef) -> Result<(), OutOfMemory> {
+        match self.context.table.try_insert(reference) {
+            Ok(()) => Ok(()),
+            Err(reference) => self.insert_into_full_table(reference),
+        }
+    }
+
+    /// Makes room first: the observer may collect, and must not find a reference that no frame holds yet.
+    #[cold]
+    fn insert_into_full_table(&self, reference: VMExternRef) -> Result<(), OutOfMemory> {
+        self.reserve(1)?;
+        let inserted = self.context.table.try_insert(reference);
+        inserted.map_err(|_| OutOfMemory(()))
+    }
+
+    /// Makes room for `count` insertions, which then neither collect nor fail.
+    #[inline]
+    pub(crate) fn reserve(&self, count: usize) -> Result<(), OutOfMemory> {
+        let table = &self.context.table;
+        if self.zeal.get() && count != 0 && !table.is_empty() {
+            self.gc();
+        }
+        // The observer of a collection may insert references, too.
+        while count > table.capacity() - table.len() {
+            self.make_room(count)?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn make_room(&self, count: usize) -> Result<(), OutOfMemory> {
+        let (registry, table, walker) = (&self.registry, &self.context.table, self.walker());
+        // SAFETY: this crate keeps the contract of `gc`, as said above.
+        let (report, made) = match unsafe { table.reserve(count, registry, &walker) } {
+            Ok(report) => (report, Ok(())),
+            Err(OutOfMemory(report)) => (report, Err(OutOfMemory(()))),
+        };
+        if let Some(report) = report {
+            self.observe(&report);
+        }
+        made
+    }
+
+    fn observe(&self, report: &GcReport) {
+        let observer = self.observer.borrow().clone();
+        if let Some(observer) = observer {
+            observer(report);
+        }
+    }
+}

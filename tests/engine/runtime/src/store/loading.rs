@@ -1,0 +1,94 @@
+//! Loading: from a compiled module to code that can be called.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::mem;
+use core::ptr;
+
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{CompiledModule, ObjectFile};
+
+use crate::code::{LoadedCode, Module, check};
+use crate::error::LoadError;
+use crate::heap::{Owned, try_collect};
+use crate::store::store_handle::Store;
+use crate::store::store_inner::StoreInner;
+
+impl Module {
+    /// Checks the module, places its code and registers its stack maps.
+    ///
+    /// # Errors
+    ///
+    /// A module for another machine, one that contradicts itself, or no memory. Nothing is left behind.
+    pub fn load(store: &Store, compiled: CompiledModule) -> Result<Rc<Self>, LoadError> {
+        load(store.inner(), compiled)
+    }
+
+    /// Checks a module from an object file, places its code and registers its stack maps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    pub fn load_object(store: &Store, file: ObjectFile) -> Result<Rc<Self>, LoadError> {
+        Self::load(store, file.module)
+    }
+}
+
+fn load(store: &StoreInner, mut compiled: CompiledModule) -> Result<Rc<Module>, LoadError> {
+    check(&compiled)?;
+    let type_ids = intern_types(store, &compiled)?;
+    let base = place(store, &compiled)?;
+    drop(mem::take(&mut compiled.text));
+    drop(mem::take(&mut compiled.eh_frame));
+    drop(mem::take(&mut compiled.stack_maps));
+    let module = Module::new(store.id(), compiled, type_ids, base);
+    offer_exit_trampolines(store, &module);
+    Ok(Rc::new(module))
+}
+
+/// The store-wide ids of the module's types.
+fn intern_types(
+    store: &StoreInner,
+    compiled: &CompiledModule,
+) -> Result<Owned<[u32]>, OutOfMemory> {
+    let mut ids = Vec::new();
+    ids.try_reserve_exact(compiled.types.len())
+        .map_err(|_| OutOfMemory(()))?;
+    for ty in &compiled.types {
+        ids.push(store.types.intern(ty)?);
+    }
+    try_collect(ids.len(), ids.into_iter())
+}
+
+/// Places the module's code in the store, and returns its address; null without code.
+fn place(store: &StoreInner, compiled: &CompiledModule) -> Result<*const u8, LoadError> {
+    if compiled.text.is_empty() {
+        return Ok(ptr::null());
+    }
+    // SAFETY: the code is dropped before it can run, or together with the store, which every call into it borrows.
+    let code = unsafe { LoadedCode::new(&*store.placer, &store.registry, compiled) }?;
+    let base = code.base();
+    let mut all = store.code.borrow_mut();
+    all.try_reserve(1).map_err(|_| LoadError::OutOfMemory)?;
+    all.push(code);
+    Ok(base)
+}
+
+/// Lets compiled code call host functions older than the module.
+fn offer_exit_trampolines(store: &StoreInner, module: &Module) {
+    let trampolines = &module.compiled().exit_trampolines;
+    for (&id, &offset) in module.type_ids().iter().zip(trampolines) {
+        let entry = store.types.entry(id);
+        if entry.exit_trampoline.get().is_null() {
+            entry.exit_trampoline.set(module.address(offset));
+        }
+    }
+    for func in store.host_funcs.addresses() {
+        // SAFETY: the store's arena keeps the function in place, and only shared references are made to it.
+        let func_ref = unsafe { func.as_ref() }.func_ref();
+        if func_ref.wasm_call.get().is_null() {
+            let entry = store.types.entry(func_ref.type_id);
+            func_ref.wasm_call.set(entry.exit_trampoline.get());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The store itself.
+
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::mem::offset_of;
+
+use vmexternref_core::{GcReport, StackMapRegistry, StackWalker, VMExternRefActivationsTable};
+use vmexternref_engine_abi::{FuncType, VMFuncRef, VMStoreContext};
+use vmexternref_frame_pointer::ActivationRecord;
+
+use crate::code::{CodePlacer, LoadedCode};
+use crate::error::Trap;
+use crate::heap::Arena;
+use crate::item::{GlobalItem, HostFunc, InstanceItem, MemoryItem, TableItem};
+use crate::store::limits::Limits;
+use crate::store::type_registry::TypeRegistry;
+use crate::value::{StoreId, StoreIdentity};
+
+/// A function that gets the report of every collection.
+pub(crate) type Observer = dyn Fn(&GcReport);
+
+/// The store itself; compiled code knows the address of its first field.
+#[repr(C)]
+pub(crate) struct StoreInner {
+    pub(crate) context: VMStoreContext,
+    identity: StoreIdentity,
+    pub(crate) limits: Limits,
+    pub(crate) registry: Arc<StackMapRegistry>,
+    pub(crate) placer: Rc<dyn CodePlacer>,
+    /// `None` stands for a walker over the store's own record.
+    pub(crate) walker: RefCell<Option<Rc<dyn StackWalker>>>,
+    pub(crate) observer: RefCell<Option<Rc<Observer>>>,
+    pub(crate) zeal: Cell<bool>,
+    /// The trap that is on its way to the youngest entry.
+    pub(crate) trap: Cell<Option<Trap>>,
+    pub(crate) types: TypeRegistry,
+    pub(crate) tables: Arena<TableItem>,
+    pub(crate) memories: Arena<MemoryItem>,
+    pub(crate) globals: Arena<GlobalItem>,
+    pub(crate) host_funcs: Arena<HostFunc>,
+    pub(crate) instances: RefCell<Vec<Rc<InstanceItem>>>,
+    pub(crate) code: RefCell<Vec<LoadedCode>>,
+}
+
+const _: () = assert!(offset_of!(StoreInner, context) == 0);
+
+impl StoreInner {
+    /// An empty store.
+    pub(crate) fn new(
+        registry: Arc<StackMapRegistry>,
+        limits: Limits,
+        placer: Rc<dyn CodePlacer>,
+    ) -> Self {
+        let context = VMStoreContext {
+            record: ActivationRecord::new(),
+            stack_limit: Cell::new(0),
+            handler_pc: Cell::new(0),
+            handler_sp: Cell::new(0),
+            handler_fp: Cell::new(0),
+            table: VMExternRefActivationsTable::with_capacity(
+                limits.table_slots_initial,
+                limits.table_slots_maximum,
+            ),
+        };
+        Self {
+            context,
+            identity: StoreIdentity::unique(),
+            limits,
+            registry,
+            placer,
+            walker: RefCell::new(None),
+            observer: RefCell::new(None),
+            zeal: Cell::new(false),
+            trap: Cell::new(None),
+            types: TypeRegistry::new(),
+            tables: Arena::new(),
+            memories: Arena::new(),
+            globals: Arena::new(),
+            host_funcs: Arena::new(),
+            instances: RefCell::default(),
+            code: RefCell::default(),
+        }
+    }
+
+    /// The identity with which handles are resolved.
+    pub(crate) const fn identity(&self) -> &StoreIdentity {
+        &self.identity
+    }
+
+    /// The id of the store.
+    pub(crate) const fn id(&self) -> StoreId {
+        self.identity.id()
+    }
+
+    /// The type of a function of this store.
+    pub(crate) fn type_of(&self, func: &VMFuncRef) -> &FuncType {
+        &self.types.entry(func.type_id).ty
+    }
+}

@@ -1,0 +1,87 @@
+//! One id per function type, the same in every module of a store.
+
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::ptr::{self, NonNull};
+
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::FuncType;
+
+use crate::heap::Arena;
+
+/// A function type that the store knows.
+#[derive(Debug)]
+pub(crate) struct TypeEntry {
+    /// The type.
+    pub(crate) ty: FuncType,
+    /// An exit trampoline for it, null before a module brings one.
+    pub(crate) exit_trampoline: Cell<*const u8>,
+}
+
+/// The function types of a store.
+#[derive(Debug)]
+pub(crate) struct TypeRegistry {
+    entries: Arena<TypeEntry>,
+    /// Ids in the order of their types.
+    sorted: RefCell<Vec<u32>>,
+}
+
+impl TypeRegistry {
+    /// Knows no types.
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: Arena::new(),
+            sorted: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// The id of `ty`, which may be new.
+    pub(crate) fn intern(&self, ty: &FuncType) -> Result<u32, OutOfMemory> {
+        let mut sorted = self.sorted.borrow_mut();
+        let place = sorted.binary_search_by(|&id| self.entry(id).ty.cmp(ty));
+        let place = match place {
+            Ok(found) => return Ok(sorted[found]),
+            Err(place) => place,
+        };
+        sorted.try_reserve(1).map_err(|_| OutOfMemory(()))?;
+        let id = u32::try_from(self.entries.len()).map_err(|_| OutOfMemory(()))?;
+        self.entries.add(TypeEntry {
+            ty: ty.clone(),
+            exit_trampoline: Cell::new(ptr::null()),
+        })?;
+        sorted.insert(place, id);
+        Ok(id)
+    }
+
+    /// What is known of a type.
+    ///
+    /// # Panics
+    ///
+    /// When the id is not from [`intern`](Self::intern).
+    pub(crate) fn entry(&self, id: u32) -> &TypeEntry {
+        let entry: NonNull<TypeEntry> = self
+            .entries
+            .at(id as usize)
+            .expect("every id comes from this registry");
+        // SAFETY: entries stay in place until the registry, which is borrowed, is dropped.
+        unsafe { entry.as_ref() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmexternref_engine_abi::{FuncType, ValType};
+
+    use super::TypeRegistry;
+
+    #[test]
+    fn equal_types_have_one_id() {
+        let registry = TypeRegistry::new();
+        let unary = FuncType::new([ValType::I32], []);
+        let binary = FuncType::new([ValType::I32, ValType::ExternRef], [ValType::F64]);
+        let id = registry.intern(&unary).unwrap();
+        assert_ne!(registry.intern(&binary).unwrap(), id);
+        assert_eq!(registry.intern(&unary.clone()).unwrap(), id);
+        assert_eq!(registry.entry(id).ty, unary);
+    }
+}
