@@ -83,7 +83,6 @@ mod insertion;
 mod layout;
 mod marks;
 mod module_maps;
-mod offset_map;
 mod quarantine;
 mod recorded;
 mod ref_count;
@@ -92,6 +91,7 @@ mod report;
 #[cfg(feature = "wasmtime-environ")]
 mod section;
 mod stack_map;
+mod try_box;
 mod walker;
 
 pub use activations_table::{CanaryGuard, VMExternRefActivationsTable};
@@ -101,9 +101,9 @@ pub use extern_ref::{OutOfMemory, VMExternData, VMExternRef, drop_extern_ref, se
 pub use garbage::Garbage;
 pub use gc::{collect, gc};
 pub use layout::Offsets;
-pub use module_maps::ModuleStackMaps;
+pub use module_maps::{Matching, ModuleStackMaps, RegisterError};
 pub use recorded::RecordedWalker;
-pub use registry::{Matching, RegisterError, Registration, StackMapRegistry, UnregisterError};
+pub use registry::{Registration, StackMapRegistry, UnregisterError};
 pub use report::{GcOutcome, GcReport};
 pub use stack_map::{StackMap, StackMapError};
 pub use walker::{Frame, StackWalker, WalkEnd};

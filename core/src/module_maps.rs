@@ -1,11 +1,26 @@
-//! The stack maps of one module: collecting them, and finding them again.
+//! What a compiler declares of a module, to be checked when it is registered.
 
-use crate::offset_map::OffsetMap;
-use crate::registry::{Found, Matching, RegisterError};
+mod buckets;
+mod error;
+mod functions;
+mod interner;
+pub(crate) mod lists;
+mod matching;
+mod module;
+mod safepoints;
+
+pub use error::RegisterError;
+pub use matching::Matching;
+pub(crate) use module::{Found, Module};
+
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 use core::ops::Range;
-use hashbrown::HashTable;
+use functions::Functions;
+use interner::{Interned, intern};
+use lists::{push, reserve};
+use safepoints::Safepoints;
 
 /// What a compiler knows of one module: its functions and safepoints.
 ///
@@ -18,7 +33,9 @@ pub struct ModuleStackMaps {
     code_bytes: u32,
     matching: Matching,
     functions: Vec<Range<u32>>,
-    safepoints: Vec<(u32, StackMap)>,
+    /// Code offsets, each with the index of its map.
+    safepoints: Vec<(u32, u32)>,
+    maps: Vec<StackMap>,
 }
 
 impl ModuleStackMaps {
@@ -30,7 +47,14 @@ impl ModuleStackMaps {
             matching,
             functions: Vec::new(),
             safepoints: Vec::new(),
+            maps: Vec::new(),
         }
+    }
+
+    /// How return addresses are matched with the safepoints.
+    #[must_use]
+    pub const fn matching(&self) -> Matching {
+        self.matching
     }
 
     /// Declares that a Wasm function's code is at `range`.
@@ -60,210 +84,58 @@ impl ModuleStackMaps {
     ///
     /// No memory.
     pub fn safepoint(&mut self, offset: u32, map: StackMap) -> Result<(), RegisterError> {
-        push(&mut self.safepoints, (offset, map))
+        let index = self.next_map()?;
+        reserve(&mut self.safepoints, 1)?;
+        push(&mut self.maps, map)?;
+        self.safepoints.push((offset, index));
+        Ok(())
     }
 
-    /// Declares the safepoints of a `.wasmtime.stackmap` section.
+    /// Declares safepoints that share `maps`: code offsets, each with the index of its map.
     ///
-    /// `section` is what `wasmtime-environ` wrote for this code; the module
-    /// should match [exactly](Matching::Exact). Functions are declared apart.
-    ///
-    /// # Errors
-    ///
-    /// A malformed section, or no memory. Safepoints read before the fault
-    /// stay declared.
+    /// All of them are declared, or none.
     #[cfg(feature = "wasmtime-environ")]
-    pub fn stack_map_section(&mut self, section: &[u8]) -> Result<(), RegisterError> {
-        crate::section::read(section, |offset, map| self.safepoint(offset, map))
+    pub(crate) fn sharing_safepoints(
+        &mut self,
+        maps: Vec<StackMap>,
+        safepoints: Vec<(u32, u32)>,
+    ) -> Result<(), RegisterError> {
+        let first = self.next_map()?;
+        u32::try_from(self.maps.len() + maps.len()).map_err(|_| RegisterError::OutOfMemory)?;
+        reserve(&mut self.maps, maps.len())?;
+        reserve(&mut self.safepoints, safepoints.len())?;
+        self.maps.extend(maps);
+        let safepoints = safepoints.into_iter();
+        self.safepoints
+            .extend(safepoints.map(|(offset, map)| (offset, first + map)));
+        Ok(())
     }
 
-    /// Checks everything and builds what lookups use, in a vector of one.
-    pub(crate) fn finish(mut self, base: usize) -> Result<Vec<Module>, RegisterError> {
-        if self.code_bytes == 0 {
-            return Err(RegisterError::EmptyRange);
+    /// The index of the map that is declared next.
+    fn next_map(&self) -> Result<u32, RegisterError> {
+        u32::try_from(self.maps.len()).map_err(|_| RegisterError::OutOfMemory)
+    }
+
+    /// Checks everything and builds what lookups use.
+    pub(crate) fn finish(self, base: usize) -> Result<Module, RegisterError> {
+        let code_bytes = NonZeroU32::new(self.code_bytes).ok_or(RegisterError::EmptyRange)?;
+        base.checked_add(self.code_bytes as usize)
+            .ok_or(RegisterError::AddressOverflow)?;
+        let functions = Functions::new(self.functions)?;
+        let Interned { distinct, places } = intern(self.maps)?;
+        let mut list = self.safepoints;
+        for (_, map) in &mut list {
+            *map = places[*map as usize];
         }
-        let end = base.checked_add(self.code_bytes as usize);
-        let end = end.ok_or(RegisterError::AddressOverflow)?;
-        self.functions
-            .sort_unstable_by_key(|function| function.start);
-        if self
-            .functions
-            .windows(2)
-            .any(|pair| pair[0].end > pair[1].start)
-        {
-            return Err(RegisterError::OverlappingFunctions);
-        }
-        self.safepoints.sort_unstable_by_key(|(offset, _)| *offset);
-        let functions = self.functions;
-        let (safepoints, maps) = match self.matching {
-            Matching::Exact => exact(&functions, self.safepoints)?,
-            Matching::NearestPreceding => nearest(&functions, self.safepoints)?,
-        };
-        let mut module = Vec::new();
-        module
-            .try_reserve_exact(1)
-            .map_err(|_| RegisterError::OutOfMemory)?;
-        module.push(Module {
-            addresses: base..end,
-            functions,
+        let safepoints = Safepoints::new(self.matching, list, &distinct, &functions)?;
+        Ok(Module {
+            start: base,
+            code_bytes,
             safepoints,
-            maps,
-        });
-        Ok(module)
+            maps: distinct,
+            functions,
+        })
     }
-}
-
-/// A checked module, with its maps stored once each.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Module {
-    addresses: Range<usize>,
-    functions: Vec<Range<u32>>,
-    safepoints: Safepoints,
-    maps: Vec<StackMap>,
-}
-
-/// Safepoints: a code offset, and the index of its map.
-#[derive(Debug, PartialEq, Eq)]
-enum Safepoints {
-    Exact(OffsetMap),
-    /// In rising order of offset.
-    NearestPreceding(Vec<(u32, u32)>),
-}
-
-impl Module {
-    pub(crate) fn addresses(&self) -> Range<usize> {
-        self.addresses.clone()
-    }
-
-    /// What the return address at byte `offset` of the code is.
-    #[inline]
-    pub(crate) fn find(&self, offset: usize) -> Found<'_> {
-        let Ok(offset) = u32::try_from(offset) else {
-            return Found::Code;
-        };
-        let index = match &self.safepoints {
-            Safepoints::Exact(map) => map.get(offset),
-            Safepoints::NearestPreceding(list) => self.find_preceding(list, offset),
-        };
-        match index {
-            Some(index) => Found::Wasm(self.maps.get(index as usize)),
-            None if function_at(&self.functions, offset).is_some() => Found::Wasm(None),
-            None => Found::Code,
-        }
-    }
-
-    /// The last safepoint before `offset` that is in the same function.
-    fn find_preceding(&self, list: &[(u32, u32)], offset: u32) -> Option<u32> {
-        let function = function_at(&self.functions, offset)?;
-        let after = list.partition_point(|&(at, _)| at < offset);
-        let &(at, index) = list.get(after.checked_sub(1)?)?;
-        (function.start <= at).then_some(index)
-    }
-}
-
-/// The function in which the call before the return address `offset` stands.
-///
-/// A call may be a function's last instruction, so that its return address is
-/// where the next function begins.
-fn function_at(functions: &[Range<u32>], offset: u32) -> Option<&Range<u32>> {
-    let call = offset.checked_sub(1)?;
-    let after = functions.partition_point(|function| function.start <= call);
-    let function = functions.get(after.checked_sub(1)?)?;
-    function.contains(&call).then_some(function)
-}
-
-/// Builds the hash map; safepoints with nothing live need no entry.
-fn exact(
-    functions: &[Range<u32>],
-    safepoints: Vec<(u32, StackMap)>,
-) -> Result<(Safepoints, Vec<StackMap>), RegisterError> {
-    let distinct = safepoints.chunk_by(|a, b| a.0 == b.0);
-    let live = distinct.filter(|same| !same[0].1.is_empty()).count();
-    let mut indices = OffsetMap::with_capacity(live).map_err(|_| RegisterError::OutOfMemory)?;
-    let mut interner = Interner::default();
-    each_safepoint(safepoints, |offset, map| {
-        if function_at(functions, offset).is_none() {
-            return Err(RegisterError::OutsideFunctions);
-        }
-        if !map.is_empty() {
-            indices.insert(offset, interner.index(map)?);
-        }
-        Ok(())
-    })?;
-    Ok((Safepoints::Exact(indices), interner.maps))
-}
-
-/// Builds the sorted list; empty maps count here.
-fn nearest(
-    functions: &[Range<u32>],
-    safepoints: Vec<(u32, StackMap)>,
-) -> Result<(Safepoints, Vec<StackMap>), RegisterError> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(safepoints.len())
-        .map_err(|_| RegisterError::OutOfMemory)?;
-    let mut interner = Interner::default();
-    each_safepoint(safepoints, |offset, map| {
-        let behind = offset
-            .checked_add(1)
-            .ok_or(RegisterError::OutsideFunctions)?;
-        if function_at(functions, behind).is_none() {
-            return Err(RegisterError::OutsideFunctions);
-        }
-        list.push((offset, interner.index(map)?));
-        Ok(())
-    })?;
-    Ok((Safepoints::NearestPreceding(list), interner.maps))
-}
-
-/// Visits sorted safepoints, those that are there twice once.
-fn each_safepoint(
-    safepoints: Vec<(u32, StackMap)>,
-    mut visit: impl FnMut(u32, StackMap) -> Result<(), RegisterError>,
-) -> Result<(), RegisterError> {
-    let mut safepoints = safepoints.into_iter().peekable();
-    while let Some((offset, map)) = safepoints.next() {
-        match safepoints.peek() {
-            Some((next, other)) if *next == offset => {
-                if *other != map {
-                    return Err(RegisterError::ConflictingSafepoints);
-                }
-            }
-            _ => visit(offset, map)?,
-        }
-    }
-    Ok(())
-}
-
-/// Stores equal maps once.
-#[derive(Default)]
-struct Interner {
-    maps: Vec<StackMap>,
-    indices: HashTable<u32>,
-}
-
-impl Interner {
-    fn index(&mut self, map: StackMap) -> Result<u32, RegisterError> {
-        let Self { maps, indices } = self;
-        let hash = map.content_hash();
-        if let Some(&index) = indices.find(hash, |&index| maps[index as usize] == map) {
-            return Ok(index);
-        }
-        let index = u32::try_from(maps.len()).map_err(|_| RegisterError::OutOfMemory)?;
-        let rehash = |&index: &u32| maps[index as usize].content_hash();
-        indices
-            .try_reserve(1, rehash)
-            .map_err(|_| RegisterError::OutOfMemory)?;
-        indices.insert_unique(hash, index, rehash);
-        push(maps, map)?;
-        Ok(index)
-    }
-}
-
-fn push<T>(list: &mut Vec<T>, element: T) -> Result<(), RegisterError> {
-    list.try_reserve(1)
-        .map_err(|_| RegisterError::OutOfMemory)?;
-    list.push(element);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -273,6 +145,8 @@ fn push<T>(list: &mut Vec<T>, element: T) -> Result<(), RegisterError> {
 )]
 mod tests {
     use super::*;
+
+    const BASE: usize = 0x1000;
 
     fn map(words: &[u32]) -> StackMap {
         StackMap::new(Some(8), words.iter().copied()).unwrap()
@@ -284,19 +158,20 @@ mod tests {
         safepoints: &[(u32, &[u32])],
     ) -> Result<Module, RegisterError> {
         let mut module = ModuleStackMaps::new(0x100, matching);
+        assert_eq!(module.matching(), matching);
         for function in functions {
             module.function(function.clone())?;
         }
         for &(offset, words) in safepoints {
             module.safepoint(offset, map(words))?;
         }
-        module.finish(0x1000).map(|mut one| one.remove(0))
+        module.finish(BASE)
     }
 
     /// `None`: not Wasm. `Some([])`: Wasm with nothing live.
     fn found(module: &Module, offset: usize) -> Option<Vec<u32>> {
-        match module.find(offset) {
-            Found::Code | Found::Outside => None,
+        match module.find((BASE + offset).wrapping_sub(1)) {
+            Found::Outside | Found::Code => None,
             Found::Wasm(map) => Some(map.map_or(vec![], |map| map.live_words().collect())),
         }
     }
@@ -346,6 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn code_reaches_from_its_first_call_to_its_end() {
+        let module = build(Matching::Exact, &[0..0x40, 0xc0..0x100], &[]).unwrap();
+        assert_eq!((module.start(), module.last()), (BASE, BASE + 0xff));
+        for (offset, wasm) in [(0x40, true), (0x41, false), (0xc0, false), (0x100, true)] {
+            match module.find(BASE + offset - 1) {
+                Found::Outside => panic!("{offset:#x} is outside"),
+                Found::Code => assert!(!wasm, "{offset:#x}"),
+                Found::Wasm(_) => assert!(wasm, "{offset:#x}"),
+            }
+        }
+        for call in [0, BASE - 1, BASE + 0x100, BASE + (1 << 31), usize::MAX] {
+            assert!(matches!(module.find(call), Found::Outside), "{call:#x}");
+        }
+    }
+
+    #[test]
     fn equal_maps_are_stored_once() {
         let safepoints: &[(u32, &[u32])] =
             &[(0x10, &[1]), (0x20, &[1]), (0x30, &[2]), (0x38, &[1])];
@@ -370,8 +261,15 @@ mod tests {
                 ConflictingSafepoints
             );
         }
+        assert_eq!(
+            build(Matching::Exact, &[0..0x40], &[(0, &[1])]).unwrap_err(),
+            OutsideFunctions,
+            "no call returns to where code begins"
+        );
         let empty = ModuleStackMaps::new(0, Matching::Exact);
-        assert_eq!(empty.finish(0x1000).unwrap_err(), EmptyRange);
+        assert_eq!(empty.finish(BASE).unwrap_err(), EmptyRange);
+        let long = ModuleStackMaps::new(0x100, Matching::Exact);
+        assert_eq!(long.finish(usize::MAX - 0x10).unwrap_err(), AddressOverflow);
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! Reading the `.wasmtime.stackmap` section.
 //!
-//! The section is a sequence of little-endian 32-bit numbers: how many
-//! safepoints, their code offsets in rising order, where the map of each is,
-//! and the maps. `wasmtime-environ` 48 reads and writes it
-//! (`StackMapSection`); its iterator trusts the counts, its lookup checks
-//! them, so this goes by lookups.
+//! The section is a sequence of little-endian 32-bit numbers, which
+//! `wasmtime-environ` 48 writes and reads (`StackMapSection`):
+//!
+//! ```text
+//! | count | code offsets, rising | positions of their maps in the data | data |
+//!
+//! a map in the data:  | frame bytes | count | bits, one for four bytes of the frame |
+//! ```
+//!
+//! Safepoints may share a map by its position. Maps at different positions
+//! must not overlap: else a small section could describe maps whose total size
+//! is the square of its own. `wasmtime-environ` writes each map apart.
 
-use crate::registry::RegisterError;
+use crate::module_maps::lists::with_capacity;
+use crate::module_maps::{Matching, ModuleStackMaps, RegisterError};
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
 
@@ -15,42 +23,107 @@ use alloc::vec::Vec;
 /// Offsets within a map of this size could overflow 32 bits.
 const MAX_BYTES: usize = 1 << 27;
 
-/// Visits each safepoint of `section`, in rising order of code offset.
-pub(crate) fn read(
-    section: &[u8],
-    mut visit: impl FnMut(u32, StackMap) -> Result<(), RegisterError>,
-) -> Result<(), RegisterError> {
-    if section.is_empty() {
-        return Ok(());
+impl ModuleStackMaps {
+    /// Declares the safepoints of a `.wasmtime.stackmap` section.
+    ///
+    /// `section` is what `wasmtime-environ` wrote for this code; the module
+    /// must match [exactly](Matching::Exact). Functions are declared apart.
+    /// Time and memory are linear in the section's size.
+    ///
+    /// # Errors
+    ///
+    /// A module that does not match exactly; a section that is malformed, has
+    /// 128 MiB or more, names a code offset twice, or has maps that overlap
+    /// without being the same; or no memory. The module is then as it was.
+    pub fn stack_map_section(&mut self, section: &[u8]) -> Result<(), RegisterError> {
+        if self.matching() != Matching::Exact {
+            return Err(RegisterError::NotExact);
+        }
+        if section.is_empty() {
+            return Ok(());
+        }
+        if section.len() >= MAX_BYTES || !section.len().is_multiple_of(4) {
+            return Err(RegisterError::MalformedSection);
+        }
+        let words = aligned(section)?;
+        Section::parse(&words)?.declare(self)
     }
-    if section.len() >= MAX_BYTES || !section.len().is_multiple_of(4) {
-        return Err(RegisterError::MalformedSection);
+}
+
+/// The parts of a section.
+struct Section<'s> {
+    bytes: &'s [u8],
+    offsets: &'s [u32],
+    positions: &'s [u32],
+    data: &'s [u32],
+}
+
+impl<'s> Section<'s> {
+    fn parse(words: &'s [u32]) -> Result<Self, RegisterError> {
+        let parts = || {
+            let (count, rest) = words.split_first()?;
+            let count = usize::try_from(u32::from_le(*count)).ok()?;
+            let (offsets, rest) = rest.split_at_checked(count)?;
+            let (positions, data) = rest.split_at_checked(count)?;
+            let rising = offsets.is_sorted_by(|a, b| u32::from_le(*a) < u32::from_le(*b));
+            rising.then_some((offsets, positions, data))
+        };
+        let (offsets, positions, data) = parts().ok_or(RegisterError::MalformedSection)?;
+        Ok(Self {
+            bytes: bytes_of(words),
+            offsets,
+            positions,
+            data,
+        })
     }
-    let words = aligned(section)?;
-    let (count, rest) = words.split_first().ok_or(RegisterError::MalformedSection)?;
-    let offsets = usize::try_from(u32::from_le(*count))
-        .ok()
-        .and_then(|count| rest.get(..count))
-        .ok_or(RegisterError::MalformedSection)?;
-    if !offsets.is_sorted_by_key(|offset| u32::from_le(*offset)) {
-        return Err(RegisterError::MalformedSection);
+
+    /// Declares all safepoints of a module, or none.
+    fn declare(&self, module: &mut ModuleStackMaps) -> Result<(), RegisterError> {
+        let by_position = self.by_position()?;
+        let runs = || by_position.chunk_by(|a, b| a.0 == b.0);
+        let mut maps = with_capacity(runs().count())?;
+        let mut safepoints = with_capacity(by_position.len())?;
+        let mut end = 0;
+        for (index, run) in (0..).zip(runs()) {
+            let (position, offset) = run[0];
+            end = self.end_of_map(position, end)?;
+            let map = wasmtime_environ::StackMap::lookup(offset, self.bytes)
+                .ok_or(RegisterError::MalformedSection)?;
+            let map = StackMap::from_byte_offsets(Some(map.frame_size()), map.offsets())?;
+            maps.push(map);
+            safepoints.extend(run.iter().map(|&(_, offset)| (offset, index)));
+        }
+        module.sharing_safepoints(maps, safepoints)
     }
-    let bytes = bytes_of(&words);
-    for offset in offsets.iter().copied().map(u32::from_le) {
-        let map = wasmtime_environ::StackMap::lookup(offset, bytes)
-            .ok_or(RegisterError::MalformedSection)?;
-        let map = StackMap::from_byte_offsets(Some(map.frame_size()), map.offsets())?;
-        visit(offset, map)?;
+
+    /// The position of each map with its code offset, in rising order.
+    fn by_position(&self) -> Result<Vec<(u32, u32)>, RegisterError> {
+        let mut list = with_capacity(self.offsets.len())?;
+        let pairs = self.positions.iter().zip(self.offsets);
+        list.extend(
+            pairs.map(|(&position, &offset)| (u32::from_le(position), u32::from_le(offset))),
+        );
+        list.sort_unstable();
+        Ok(list)
     }
-    Ok(())
+
+    /// Where the map at `position` ends, which must begin at or behind `free` and lie in the data.
+    fn end_of_map(&self, position: u32, free: usize) -> Result<usize, RegisterError> {
+        let end = || {
+            let start = usize::try_from(position).ok()?;
+            let [_, count, bits @ ..] = self.data.get(start..)? else {
+                return None;
+            };
+            let count = usize::try_from(u32::from_le(*count)).ok()?;
+            (start >= free && count <= bits.len()).then_some(start + 2 + count)
+        };
+        end().ok_or(RegisterError::MalformedSection)
+    }
 }
 
 /// The section's words; its bytes may stand at any address.
 fn aligned(section: &[u8]) -> Result<Vec<u32>, RegisterError> {
-    let mut words = Vec::new();
-    words
-        .try_reserve_exact(section.len() / 4)
-        .map_err(|_| RegisterError::OutOfMemory)?;
+    let mut words = with_capacity(section.len() / 4)?;
     let chunks = section.chunks_exact(4);
     words.extend(chunks.map(|c| u32::from_ne_bytes([c[0], c[1], c[2], c[3]])));
     Ok(words)
@@ -65,8 +138,16 @@ fn bytes_of(words: &[u32]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::layout::WORD;
+    use crate::module_maps::Found;
 
-    /// Bytes of a section whose maps are `[frame_bytes, count, bits…]`.
+    const CODE_BYTES: u32 = 0x1000;
+
+    /// The bytes of numbers in a section.
+    fn little_endian(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// A section whose maps are `[frame_bytes, count, bits…]`.
     fn section(safepoints: &[(u32, &[u32])]) -> Vec<u8> {
         let mut data = Vec::new();
         let mut words = vec![u32::try_from(safepoints.len()).unwrap()];
@@ -76,16 +157,25 @@ mod tests {
             data.extend_from_slice(map);
         }
         words.extend(data);
-        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+        little_endian(&words)
     }
 
-    fn read_all(bytes: &[u8]) -> Result<Vec<(u32, Vec<u32>)>, RegisterError> {
-        let mut found = Vec::new();
-        read(bytes, |offset, map| {
-            found.push((offset, map.live_words().collect()));
-            Ok(())
-        })?;
-        Ok(found)
+    /// Reads a section for code that is one function.
+    fn read(bytes: &[u8]) -> Result<ModuleStackMaps, RegisterError> {
+        let mut module = ModuleStackMaps::new(CODE_BYTES, Matching::Exact);
+        module.function(0..CODE_BYTES)?;
+        module.stack_map_section(bytes)?;
+        Ok(module)
+    }
+
+    /// The code offsets at which words are live, and these words.
+    fn live(bytes: &[u8]) -> Vec<(usize, Vec<u32>)> {
+        let module = read(bytes).unwrap().finish(0).unwrap();
+        let live = |offset: usize| match module.find(offset - 1) {
+            Found::Wasm(Some(map)) => Some((offset, map.live_words().collect())),
+            _ => None,
+        };
+        (1..=CODE_BYTES as usize).filter_map(live).collect()
     }
 
     /// The bit of word `word`, where a bit stands for four bytes.
@@ -101,35 +191,82 @@ mod tests {
         ]);
         let far = u32::try_from(2 * 32 * 4 / WORD + 1).unwrap();
         let expected = vec![(0x10, vec![0, 2]), (0x24, vec![far])];
-        assert_eq!(read_all(&bytes).unwrap(), expected);
+        assert_eq!(live(&bytes), expected);
         let mut shifted = vec![0];
         shifted.extend(&bytes);
-        assert_eq!(read_all(&shifted[1..]).unwrap(), expected);
-        assert_eq!(read_all(&[]).unwrap(), []);
+        assert_eq!(live(&shifted[1..]), expected);
+        assert_eq!(live(&[]), []);
     }
 
     #[test]
-    fn malformed_sections_are_errors() {
-        let good = section(&[(0x10, &[64, 1, 1]), (0x20, &[64, 1, 1])]);
-        for cut in (1..good.len()).rev() {
-            assert!(read_all(&good[..cut]).is_err(), "{cut} bytes");
+    fn safepoints_may_share_a_map() {
+        let bytes = little_endian(&[3, 0x10, 0x20, 0x30, 3, 0, 3, 64, 1, bit(1), 64, 1, bit(2)]);
+        let expected = vec![(0x10, vec![2]), (0x20, vec![1]), (0x30, vec![2])];
+        assert_eq!(live(&bytes), expected);
+    }
+
+    #[test]
+    fn maps_must_not_overlap() {
+        for second in [1, 2] {
+            let words = [2, 0x10, 0x20, 0, second, 64, 1, 1, 0, 0];
+            let refused = read(&little_endian(&words)).unwrap_err();
+            assert_eq!(refused, RegisterError::MalformedSection, "at {second}");
         }
-        let unsorted = section(&[(0x20, &[64, 1, 1]), (0x10, &[64, 1, 1])]);
-        assert_eq!(read_all(&unsorted), Err(RegisterError::MalformedSection));
-        let outside = section(&[(0x10, &[8, 1, 1 << 31])]);
-        assert!(matches!(
-            read_all(&outside),
-            Err(RegisterError::StackMap(_))
-        ));
+        assert!(read(&little_endian(&[2, 0x10, 0x20, 0, 3, 64, 1, 1, 0, 0])).is_ok());
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let good = section(&[(0x10, &[64, 1, 1]), (0x20, &[64, 2, 1, 0])]);
+        assert!(read(&good).is_ok());
+        for end in 1..good.len() {
+            let refused = read(&good[..end]).unwrap_err();
+            assert_eq!(refused, RegisterError::MalformedSection, "{end} bytes");
+        }
+    }
+
+    /// With a map that they share, so that no other check can see the order.
+    #[test]
+    fn code_offsets_must_rise() {
+        let sharing = |offsets: [u32; 3]| {
+            let mut words = vec![3];
+            words.extend(offsets);
+            words.extend([0, 0, 0, 64, 1, 1]);
+            read(&little_endian(&words)).map(drop)
+        };
+        assert_eq!(sharing([0x10, 0x20, 0x30]), Ok(()));
+        for offsets in [[0x10, 0x30, 0x20], [0x10, 0x20, 0x20]] {
+            assert_eq!(sharing(offsets), Err(RegisterError::MalformedSection));
+        }
+    }
+
+    #[test]
+    fn a_refused_section_changes_nothing() {
+        let mut module = read(&[]).unwrap();
+        let outside = section(&[(0x10, &[64, 1, 1]), (0x20, &[8, 1, 1 << 31])]);
+        let refused = module.stack_map_section(&outside).unwrap_err();
+        assert!(matches!(refused, RegisterError::StackMap(_)));
         let huge = section(&[(0x10, &[64, u32::MAX, 1])]);
-        assert_eq!(read_all(&huge), Err(RegisterError::MalformedSection));
+        let refused = module.stack_map_section(&huge).unwrap_err();
+        assert_eq!(refused, RegisterError::MalformedSection);
+        let expected = read(&[]).unwrap().finish(0).unwrap();
+        assert_eq!(module.finish(0).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_module_must_match_exactly() {
+        let mut module = ModuleStackMaps::new(CODE_BYTES, Matching::NearestPreceding);
+        for bytes in [section(&[(0x10, &[64, 1, 1])]), vec![]] {
+            let refused = module.stack_map_section(&bytes).unwrap_err();
+            assert_eq!(refused, RegisterError::NotExact);
+        }
     }
 
     #[test]
     fn arbitrary_bytes_never_panic() {
         arbtest::arbtest(|u| {
             let bytes: Vec<u8> = u.arbitrary()?;
-            let _ = read_all(&bytes);
+            let _ = read(&bytes).and_then(|module| module.finish(0));
             Ok(())
         });
     }

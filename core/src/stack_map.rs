@@ -1,6 +1,8 @@
 //! Which words of a frame hold live references.
 
+use crate::layout::WORD;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
 
 /// The words of one frame that are live references at one safepoint.
@@ -38,7 +40,7 @@ enum Bits {
     Heap(Vec<u64>),
 }
 
-/// Why a stack map cannot be.
+/// Why a stack map was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StackMapError {
@@ -157,12 +159,15 @@ impl StackMap {
         matches!(self.live, Bits::Inline(0))
     }
 
-    /// A hash of everything that equality looks at.
-    pub(crate) fn content_hash(&self) -> u64 {
-        let seed = self.frame_words.map_or(0, |words| u64::from(words) + 1);
-        self.blocks()
-            .iter()
-            .fold(seed, |hash, block| crate::registry::mix(hash ^ block))
+    /// A map of a frame of unknown size in which nothing is live.
+    pub(crate) const EMPTY: Self = Self {
+        frame_words: None,
+        live: Bits::Inline(0),
+    };
+
+    /// Orders maps by everything that equality looks at.
+    pub(crate) fn content_cmp(&self, other: &Self) -> Ordering {
+        (self.frame_words, self.blocks()).cmp(&(other.frame_words, other.blocks()))
     }
 
     /// The live words as bits, 64 words a block.
@@ -176,11 +181,12 @@ impl StackMap {
 }
 
 fn words(bytes: u32) -> Result<u32, StackMapError> {
-    let word = u32::from(crate::Offsets::HOST.pointer_bytes());
-    if !bytes.is_multiple_of(word) {
+    #[expect(clippy::cast_possible_truncation, reason = "a word has 4 or 8 bytes")]
+    const WORD_BYTES: u32 = WORD as u32;
+    if !bytes.is_multiple_of(WORD_BYTES) {
         return Err(StackMapError::Unaligned);
     }
-    Ok(bytes / word)
+    Ok(bytes / WORD_BYTES)
 }
 
 /// The element at `index`, after growing `blocks` so far.
@@ -232,7 +238,7 @@ mod tests {
 
     #[test]
     fn byte_offsets_are_words_times_the_word_size() {
-        let word = u32::from(crate::Offsets::HOST.pointer_bytes());
+        let word = u32::try_from(WORD).unwrap();
         let map = StackMap::from_byte_offsets(Some(4 * word), [0, 3 * word]).unwrap();
         assert_eq!(map, StackMap::new(Some(4), [0, 3]).unwrap());
         for (frame, offset) in [(Some(4 * word), 1), (Some(1), 0), (None, word + 2)] {
@@ -244,14 +250,18 @@ mod tests {
     }
 
     #[test]
-    fn equal_maps_hash_alike() {
+    fn equal_maps_compare_equal() {
         let a = StackMap::new(Some(100), [70, 3]).unwrap();
         let b = StackMap::new(Some(100), [3, 70, 3]).unwrap();
         assert_eq!(a, b);
-        assert_eq!(a.content_hash(), b.content_hash());
-        assert_ne!(
-            a.content_hash(),
-            StackMap::new(None, [70, 3]).unwrap().content_hash()
-        );
+        assert_eq!(a.content_cmp(&b), Ordering::Equal);
+        for other in [
+            StackMap::new(None, [70, 3]).unwrap(),
+            StackMap::new(Some(100), [70, 4]).unwrap(),
+            StackMap::new(Some(100), [3]).unwrap(),
+        ] {
+            assert_ne!(a, other);
+            assert_ne!(a.content_cmp(&other), Ordering::Equal);
+        }
     }
 }

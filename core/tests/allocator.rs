@@ -9,9 +9,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::catch_unwind;
 use std::rc::Rc;
 use vmexternref_core::{
-    Frame, GcOutcome, Matching, ModuleStackMaps, OutOfMemory, RegisterError, StackMap,
-    StackMapError, StackMapRegistry, StackWalker, VMExternRef, VMExternRefActivationsTable,
-    WalkEnd, gc, set_quarantine,
+    Frame, GcOutcome, Matching, ModuleStackMaps, OutOfMemory, RegisterError, Registration,
+    StackMap, StackMapError, StackMapRegistry, StackWalker, VMExternRef,
+    VMExternRefActivationsTable, WalkEnd, gc, set_quarantine,
 };
 
 thread_local! {
@@ -348,27 +348,86 @@ fn a_root_that_cannot_be_inserted_is_leaked() {
     drop(unsafe { VMExternRef::from_raw(lost.as_raw()) });
 }
 
+/// The maps of a module, some of them wide.
+fn build(bytes: u32) -> Result<ModuleStackMaps, RegisterError> {
+    let mut module = ModuleStackMaps::new(bytes, Matching::Exact);
+    module.function(0..bytes / 2)?;
+    module.function(bytes / 2..bytes)?;
+    for offset in 1..40 {
+        module.safepoint(offset, StackMap::new(None, [offset % 5, offset % 7 * 64])?)?;
+    }
+    Ok(module)
+}
+
 /// Refuses the n-th request and all later ones, for each n, until none is missing.
+///
+/// With each number of modules that are there before, so that nodes of their
+/// tree are split too.
 #[test]
 fn a_registry_without_memory_stays_as_it_was() {
     let registry = StackMapRegistry::new();
-    for left in 0.. {
-        let build = || -> Result<_, RegisterError> {
-            let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
-            module.function(0..0x80)?;
-            module.function(0x80..0x100)?;
-            for offset in 1..40 {
-                module.safepoint(offset, StackMap::new(None, [offset % 5])?)?;
+    for index in 0..40 {
+        let base = 0x1000 * (index + 1);
+        for left in 0.. {
+            let register = || build(0x100).and_then(|module| registry.register(base, module));
+            match with_memory(left, register) {
+                Ok(_) => break,
+                Err(error) => assert_eq!(error, RegisterError::OutOfMemory),
             }
-            registry.register(0x1000, module)
-        };
-        match with_memory(left, build) {
-            Ok(_) => break,
-            Err(error) => assert_eq!(error, RegisterError::OutOfMemory),
+            assert!(!registry.is_code(base + 1), "after {left} requests");
+            assert_eq!(registry.is_wasm(base - 0x1000 + 1), index != 0);
         }
-        assert!(!registry.is_code(0x1001), "after {left} requests");
+        assert!(registry.is_wasm(base + 1));
     }
-    assert!(registry.is_wasm(0x1001));
+}
+
+/// Unregisters, without memory, in a collection, which keeps all nodes in use.
+struct Unregisters<'r>(&'r StackMapRegistry, Cell<Vec<Registration>>);
+
+// SAFETY: it visits no frame, and the tests that collect with it have none.
+unsafe impl StackWalker for Unregisters<'_> {
+    fn walk(&self, _: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        let mut registrations = self.1.take();
+        with_memory(0, || {
+            for registration in registrations.drain(..) {
+                // SAFETY: no code runs at these addresses.
+                unsafe { self.0.unregister(registration) }.unwrap();
+            }
+        });
+        WalkEnd::Complete
+    }
+}
+
+#[test]
+fn unregistering_needs_no_memory() {
+    let registry = StackMapRegistry::new();
+    let register = |base, bytes| registry.register(base, build(bytes).unwrap());
+    let registrations: Vec<_> = (1..=100)
+        .map(|index| register(0x1000 * index, 0x100).unwrap())
+        .collect();
+    let again = register(0x1000, 0x100).unwrap();
+    let walker = Unregisters(&registry, Cell::new(registrations));
+    let table = VMExternRefActivationsTable::new();
+    // SAFETY: no frame holds anything.
+    unsafe { gc(&registry, &table, &walker) };
+    assert!(registry.is_wasm(0x1001), "it was registered twice");
+    for index in 2..=100 {
+        assert!(!registry.is_code(0x1000 * index + 1), "module {index}");
+    }
+    // The addresses can be used again: by two modules that lie across the ones before.
+    for base in [0x1f80, 0x63f80] {
+        let build = build(0x100).unwrap();
+        let without_memory = with_memory(0, || registry.register(base, build));
+        assert_eq!(without_memory, Err(RegisterError::OutOfMemory));
+        register(base, 0x100).unwrap();
+        assert!(registry.is_wasm(base + 0x90));
+    }
+    // SAFETY: no code runs at these addresses.
+    unsafe { registry.unregister(again) }.unwrap();
+    assert!(!registry.is_code(0x1001));
+    for index in 3..99 {
+        register(0x1000 * index, 0x80).unwrap();
+    }
 }
 
 #[test]

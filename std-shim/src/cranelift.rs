@@ -13,7 +13,7 @@
 //! Declare references as values of the pointer's type, and compile with the setting
 //! `preserve_frame_pointers`.
 
-use crate::{ModuleStackMaps, RegisterError, StackMap, StackMapError};
+use crate::{Matching, ModuleStackMaps, RegisterError, StackMap, StackMapError};
 use core::fmt;
 use cranelift_codegen::ir::{Type, UserStackMap};
 use cranelift_codegen::{Final, MachBufferFinalized};
@@ -22,6 +22,8 @@ use cranelift_codegen::{Final, MachBufferFinalized};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CraneliftError {
+    /// The module does not match [exactly](Matching::Exact), as Cranelift's return addresses must be.
+    NotExact,
     /// A stack map has an entry that is not as large as a pointer of the host.
     EntryType(Type),
     /// The function ends beyond the 4 GiB that a module can have.
@@ -35,6 +37,7 @@ pub enum CraneliftError {
 impl fmt::Display for CraneliftError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotExact => f.write_str("the module must match return addresses exactly"),
             Self::EntryType(ty) => write!(f, "a value of type {ty} cannot be a reference"),
             Self::TooLarge => f.write_str("the function ends beyond 4 GiB of code"),
             Self::StackMap(error) => write!(f, "a stack map is wrong: {error}"),
@@ -60,7 +63,7 @@ impl From<RegisterError> for CraneliftError {
 /// Adds a compiled Wasm function and its stack maps to a module.
 ///
 /// `text_offset` is where the function's code lies, in bytes from the start of the module's code.
-/// The module has to match [exactly](crate::Matching::Exact): Cranelift records return addresses.
+/// The module has to match [exactly](Matching::Exact): Cranelift records return addresses.
 /// Trampolines are not added; they are merely part of the module's code.
 ///
 /// ```
@@ -97,6 +100,9 @@ pub fn add_function(
     text_offset: u32,
     function: &MachBufferFinalized<Final>,
 ) -> Result<(), CraneliftError> {
+    if module.matching() != Matching::Exact {
+        return Err(CraneliftError::NotExact);
+    }
     let end = text_offset
         .checked_add(function.total_size())
         .ok_or(CraneliftError::TooLarge)?;
@@ -251,6 +257,15 @@ mod tests {
         let mut module = ModuleStackMaps::new(compiled.buffer.total_size(), Matching::Exact);
         let refused = add_function(&mut module, 0, &compiled.buffer);
         assert_eq!(refused, Err(CraneliftError::EntryType(types::I32)));
+    }
+
+    #[test]
+    fn a_module_must_match_exactly() {
+        let compiled = compile(types::I64);
+        let code_bytes = compiled.buffer.total_size();
+        let mut module = ModuleStackMaps::new(code_bytes, Matching::NearestPreceding);
+        let refused = add_function(&mut module, 0, &compiled.buffer);
+        assert_eq!(refused, Err(CraneliftError::NotExact));
     }
 
     #[test]

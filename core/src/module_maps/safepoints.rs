@@ -1,0 +1,67 @@
+//! The safepoints of a module, found by return address.
+
+use super::buckets::Buckets;
+use super::error::RegisterError;
+use super::functions::Functions;
+use super::matching::Matching;
+use crate::stack_map::StackMap;
+use alloc::vec::Vec;
+
+/// Safepoints: a code offset, and the index of its map.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Safepoints {
+    /// Those with live references, by return address.
+    Exact(Buckets),
+    /// In rising order of offset.
+    NearestPreceding(Vec<(u32, u32)>),
+}
+
+impl Safepoints {
+    /// Checks `list`, whose indices are those of distinct `maps`.
+    pub(super) fn new(
+        matching: Matching,
+        mut list: Vec<(u32, u32)>,
+        maps: &[StackMap],
+        functions: &Functions,
+    ) -> Result<Self, RegisterError> {
+        list.sort_unstable();
+        list.dedup();
+        if list.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Err(RegisterError::ConflictingSafepoints);
+        }
+        let outside = |&(offset, _): &(u32, u32)| {
+            let after = match matching {
+                Matching::Exact => Some(offset),
+                Matching::NearestPreceding => offset.checked_add(1),
+            };
+            after.and_then(|after| functions.calling(after)).is_none()
+        };
+        if list.iter().any(outside) {
+            return Err(RegisterError::OutsideFunctions);
+        }
+        Ok(match matching {
+            Matching::Exact => {
+                list.retain(|&(_, map)| !maps[map as usize].is_empty());
+                Self::Exact(Buckets::new(&list)?)
+            }
+            Matching::NearestPreceding => Self::NearestPreceding(list),
+        })
+    }
+
+    /// The index of the map at the return address `offset`.
+    #[inline]
+    pub(super) fn find(&self, offset: u32, functions: &Functions) -> Option<u32> {
+        match self {
+            Self::Exact(buckets) => buckets.get(offset),
+            Self::NearestPreceding(list) => find_preceding(list, offset, functions),
+        }
+    }
+}
+
+/// The map of the last safepoint before `offset` in the same function.
+fn find_preceding(list: &[(u32, u32)], offset: u32, functions: &Functions) -> Option<u32> {
+    let function = functions.calling(offset)?;
+    let after = list.partition_point(|&(at, _)| at < offset);
+    let &(at, map) = list.get(after.checked_sub(1)?)?;
+    (function.start <= at).then_some(map)
+}
