@@ -1,7 +1,7 @@
 //! The walker that starts where compiled code says it left Wasm.
 
+use crate::activation::Activation;
 use crate::chain::{Chain, ChainEnd, RECORD};
-use crate::entering::Activation;
 use crate::layout::ActivationRecord;
 use core::ops::{ControlFlow, Range};
 use core::ptr;
@@ -172,8 +172,8 @@ unsafe impl StackWalker for ActivationsWalker<'_> {
 #[cfg(test)]
 mod tests {
     use super::ActivationsWalker;
+    use crate::activation::Activation;
     use crate::chain::{RECORD, WORD};
-    use crate::entering::Activation;
     use crate::layout::ActivationRecord;
     use core::ops::ControlFlow;
     use std::vec::Vec;

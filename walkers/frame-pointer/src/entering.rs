@@ -12,23 +12,9 @@
 //! A node lives in the stack frame of the `enter` that made it, and is linked for exactly as long
 //! as that call runs.
 
+use crate::activation::{Activation, Saved};
 use crate::layout::ActivationRecord;
 use core::ptr;
-
-/// What trampolines recorded for one activation; zeros if it has no Wasm frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Activation {
-    pub(crate) exit_pc: usize,
-    pub(crate) exit_fp: usize,
-    pub(crate) entry_fp: usize,
-}
-
-/// An outer activation, kept on the stack while an inner one runs.
-#[derive(Debug)]
-pub(crate) struct Saved {
-    activation: Activation,
-    older: *const Saved,
-}
 
 impl ActivationRecord {
     /// Runs `f`, which calls compiled code, as an activation of its own.

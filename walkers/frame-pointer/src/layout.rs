@@ -10,7 +10,7 @@
 //!  +-----------------+ 4 words
 //! ```
 
-use crate::entering::Saved;
+use crate::activation::Saved;
 use core::cell::Cell;
 use core::fmt;
 use core::mem::{offset_of, size_of};

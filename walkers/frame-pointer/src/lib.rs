@@ -80,6 +80,7 @@
 
 #![no_std]
 
+mod activation;
 mod activations;
 mod arch;
 mod chain;
