@@ -293,7 +293,9 @@ impl VMExternRefActivationsTable {
             unsafe {
                 match from.read() {
                     Some(reference) if reference.data().ref_count().unmark() => {
-                        kept.swap(from);
+                        if kept != from {
+                            kept.swap(from);
+                        }
                         core::mem::forget(reference);
                         kept = kept.add(1);
                     }

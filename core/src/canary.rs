@@ -130,6 +130,8 @@ pub(crate) struct Coverage<'c> {
     chain: &'c CanaryChain,
     /// Canaries that were not passed yet.
     left: usize,
+    /// Whether all were passed, and there was one.
+    whole: bool,
     /// Where the frame visited before is; `usize::MAX` if there is none on this stack.
     younger: usize,
     /// The lowest canary above `younger` that was not passed, and its address or `usize::MAX`.
@@ -146,6 +148,7 @@ impl<'c> Coverage<'c> {
         Self {
             chain,
             left: left.count(),
+            whole: false,
             younger: usize::MAX,
             next: None,
             next_address: usize::MAX,
@@ -154,30 +157,41 @@ impl<'c> Coverage<'c> {
     }
 
     /// Takes in the next frame of the walk: where it is, if that is known.
+    ///
+    /// `false` asks for [`pass_canaries`](Self::pass_canaries) instead, as it does for each frame
+    /// once every canary was passed.
     #[inline]
-    pub(crate) fn pass(&mut self, place: Option<usize>, new_stack: bool) {
+    pub(crate) fn pass(&mut self, place: Option<usize>, new_stack: bool) -> bool {
         let place = place.unwrap_or(usize::MAX);
-        if new_stack || place < self.younger {
-            self.begin_stack(place);
-        } else if self.next_address < place {
-            self.pass_canaries_below(place);
+        let nothing_between = self.younger <= place && place <= self.next_address;
+        if nothing_between && !new_stack {
+            self.younger = place;
+            return true;
         }
-        self.younger = place;
+        false
     }
 
     /// Whether every canary was passed, and there was one.
     #[inline]
     pub(crate) fn is_whole(&self) -> bool {
-        self.left == 0 && !self.chain.is_empty()
+        self.whole
     }
 
-    /// A frame that no visited frame lies next to on its stack.
+    /// Takes in a frame that lies next to no visited frame on its stack, or above a canary.
     #[cold]
-    fn begin_stack(&mut self, place: usize) {
-        self.expect(self.lowest_from(place));
+    pub(crate) fn pass_canaries(&mut self, place: Option<usize>, new_stack: bool) {
+        let place = place.unwrap_or(usize::MAX);
+        if new_stack || place < self.younger {
+            self.expect(self.lowest_from(place));
+        } else {
+            self.pass_canaries_below(place);
+        }
+        self.younger = place;
+        if self.whole {
+            self.next_address = 0;
+        }
     }
 
-    #[cold]
     fn pass_canaries_below(&mut self, place: usize) {
         // A frame at an unknown place lies above nothing.
         while let Some(canary) = self.next.filter(|canary| canary.address() < place)
@@ -185,6 +199,7 @@ impl<'c> Coverage<'c> {
         {
             canary.passed.set(true);
             self.left -= 1;
+            self.whole = self.left == 0;
             self.expect(if self.rises {
                 canary.older()
             } else {
@@ -244,9 +259,16 @@ mod tests {
             let _links: Vec<_> = linked.iter().map(link).collect();
             let mut coverage = Coverage::new(&chain);
             for &(place, new_stack) in steps {
-                coverage.pass(Some(place), new_stack);
+                take_in(&mut coverage, Some(place), new_stack);
             }
             coverage.is_whole()
+        }
+    }
+
+    /// Takes in a frame as a walk does.
+    fn take_in(coverage: &mut Coverage<'_>, place: Option<usize>, new_stack: bool) {
+        if !coverage.pass(place, new_stack) {
+            coverage.pass_canaries(place, new_stack);
         }
     }
 
@@ -329,9 +351,9 @@ mod tests {
         // SAFETY: the link goes before the canary.
         let _link = unsafe { chain.link(&stack.canaries[0]) };
         let mut coverage = Coverage::new(&chain);
-        coverage.pass(Some(stack.below(0).0), false);
-        coverage.pass(None, false);
-        coverage.pass(Some(stack.above(0).0), false);
+        take_in(&mut coverage, Some(stack.below(0).0), false);
+        take_in(&mut coverage, None, false);
+        take_in(&mut coverage, Some(stack.above(0).0), false);
         assert!(!coverage.is_whole());
     }
 

@@ -182,69 +182,99 @@ struct FrameReader<'m, V> {
 }
 
 impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
-    /// Visits the live words of `frame` that are not null.
+    /// Takes in the next frame of the walk, and visits its live words that are not null.
+    ///
+    /// It is small, so that it becomes part of a walker's loop: what most frames do not need is
+    /// out of line.
     ///
     /// # Safety
     ///
     /// `frame` is a true frame, and the stack map at its `pc` describes it.
     #[inline]
     unsafe fn read(&mut self, frame: Frame) -> ControlFlow<()> {
-        self.coverage.pass(frame.sp.or(frame.fp), frame.new_stack);
+        if !self.coverage.pass(frame.sp.or(frame.fp), frame.new_stack) {
+            // SAFETY: the caller guarantees a true frame and its map.
+            return unsafe { self.read_at_canary(frame) };
+        }
+        let place = Self::place(frame.pc);
+        let site = &self.recent[place];
+        if site.pc == frame.pc && matches!(site.live, Live::Nothing) {
+            self.walked.frames += 1;
+            self.walked.wasm_frames += 1;
+        } else {
+            // SAFETY: the caller guarantees a true frame and its map.
+            unsafe { self.read_frame(place, frame) }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Takes in a frame that lies next to no other one, or has passed canaries.
+    ///
+    /// # Safety
+    ///
+    /// As for [`read`](Self::read).
+    #[cold]
+    unsafe fn read_at_canary(&mut self, frame: Frame) -> ControlFlow<()> {
+        self.coverage
+            .pass_canaries(frame.sp.or(frame.fp), frame.new_stack);
         if self.coverage.is_whole() && self.ends_at_canaries {
             return ControlFlow::Break(());
         }
+        let before = self.walked.wasm_frames;
+        // SAFETY: the caller guarantees a true frame and its map.
+        unsafe { self.read_frame(Self::place(frame.pc), frame) };
+        if self.coverage.is_whole() && self.walked.wasm_frames != before {
+            self.walked.outside_canaries = Some(frame.pc);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Visits the live words of `frame` that are not null. What is known of its `pc` is at `place`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`read`](Self::read).
+    #[inline(never)]
+    unsafe fn read_frame(&mut self, place: usize, frame: Frame) {
         self.walked.frames += 1;
-        let place = Self::place(frame.pc);
         if self.recent[place].pc != frame.pc {
             self.look_up(frame.pc);
         }
         let site = &self.recent[place];
         match site.live {
-            Live::Outside | Live::NotWasm => {
-                if frame.compiled && matches!(site.live, Live::Outside) {
-                    self.walked.unregistered.get_or_insert(frame.pc);
+            Live::Outside if frame.compiled => self.walked.unregistered = Some(frame.pc),
+            Live::Outside | Live::NotWasm => {}
+            Live::Nothing => self.walked.wasm_frames += 1,
+            Live::Few(block) => {
+                self.walked.wasm_frames += 1;
+                self.walked.words += site.words as usize;
+                match site.first_word(frame) {
+                    // SAFETY: the caller guarantees that the words that the site's map calls live can be read.
+                    Some(start) => unsafe { self.read_block(start, block, frame.pc) },
+                    None => self.walked.unreadable = Some(frame.pc),
                 }
-                return ControlFlow::Continue(());
             }
-            Live::Nothing => {}
-            Live::Few(_) | Live::Many(_) => match site.first_word(frame) {
-                // SAFETY: the caller guarantees that the site's map is the frame's.
-                Some(start) => unsafe { self.read_words(place, start) },
-                None => {
-                    self.walked.unreadable.get_or_insert(frame.pc);
-                }
-            },
+            // SAFETY: the caller guarantees a true frame and its map.
+            Live::Many(map) => unsafe { self.read_large_frame(*site, map, frame) },
         }
-        self.walked.wasm_frames += 1;
-        if self.coverage.is_whole() {
-            self.walked.outside_canaries.get_or_insert(frame.pc);
-        }
-        ControlFlow::Continue(())
     }
 
-    /// Visits the words of a frame that the site at `place` calls live.
-    ///
-    /// It stays out of line, so that frames without references stay cheap.
+    /// Visits the words of a frame that has live words beyond the 64th.
     ///
     /// # Safety
     ///
-    /// The words that are live, counted from `start`, can be read.
-    #[inline(never)]
-    unsafe fn read_words(&mut self, place: usize, start: usize) {
-        let Site {
-            pc, live, words, ..
-        } = self.recent[place];
-        self.walked.words += words as usize;
-        match live {
-            // SAFETY: the caller guarantees that these words can be read.
-            Live::Few(block) => unsafe { self.read_block(start, block, pc) },
-            Live::Many(map) => {
-                for (start, &block) in (start..).step_by(64 * WORD).zip(map.blocks()) {
-                    // SAFETY: the caller guarantees that these words can be read.
-                    unsafe { self.read_block(start, block, pc) }
-                }
-            }
-            Live::Outside | Live::NotWasm | Live::Nothing => {}
+    /// `frame` is a true frame, and `map` describes it.
+    #[cold]
+    unsafe fn read_large_frame(&mut self, site: Site<'_>, map: &StackMap, frame: Frame) {
+        self.walked.wasm_frames += 1;
+        self.walked.words += site.words as usize;
+        let Some(start) = site.first_word(frame) else {
+            self.walked.unreadable = Some(frame.pc);
+            return;
+        };
+        for (start, &block) in (start..).step_by(64 * WORD).zip(map.blocks()) {
+            // SAFETY: the caller guarantees that the words that the map calls live can be read.
+            unsafe { self.read_block(start, block, frame.pc) }
         }
     }
 

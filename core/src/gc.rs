@@ -74,7 +74,7 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     let modules = registry.read();
     if log::log_enabled!(log::Level::Trace) {
         // SAFETY: the caller keeps the contract.
-        unsafe { trace_roots(&modules, table, walker) }
+        unsafe { trace_roots(&modules, table, &walker) }
     }
     let mut marks = Marks::new(table);
     // SAFETY: the caller keeps the contract.
@@ -99,7 +99,7 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     // A table that verifies marks its own entries only: another collection took their marks off.
     if missing != 0 && !table.verifies() {
         // SAFETY: the caller keeps the contract, and nothing on the stack has changed since the walk.
-        unsafe { keep_marked(&modules, table, walker, missing) }
+        unsafe { keep_marked(&modules, table, &walker, missing) }
     }
     drop(modules);
     drop(claim);
@@ -171,7 +171,7 @@ unsafe fn mark_verified_roots(
 unsafe fn trace_roots(
     modules: &Reading<'_>,
     table: &VMExternRefActivationsTable,
-    walker: &(impl StackWalker + ?Sized),
+    walker: &dyn StackWalker,
 ) {
     // SAFETY: the caller keeps the contract of `gc`.
     unsafe {
@@ -221,7 +221,7 @@ fn decide(walked: &Walked, table: &VMExternRefActivationsTable) -> GcOutcome {
 unsafe fn keep_marked(
     modules: &Reading<'_>,
     table: &VMExternRefActivationsTable,
-    walker: &(impl StackWalker + ?Sized),
+    walker: &dyn StackWalker,
     missing: usize,
 ) {
     let foreign_allowed = table.allows_foreign_roots();

@@ -57,23 +57,24 @@ impl RefCount {
     pub(crate) fn increment(&self) {
         let word = self.0.get();
         if word >= LIMIT {
-            self.increment_unless_dead();
+            return self.increment_marked();
         }
-        self.0.set(word.wrapping_add(1));
+        self.0.set(word + 1);
     }
 
-    /// Returns for a marked count below the limit.
+    /// Increments a marked count below the limit; aborts for any other.
     ///
     /// Outside of a collection a mark is what remains of a root that the walker did not show
     /// again: its box is never freed.
     #[cold]
-    fn increment_unless_dead(&self) {
+    fn increment_marked(&self) {
         if self.is_dead() {
             abort("use of a freed reference: it was cloned");
         }
         if self.references() >= LIMIT {
             abort("the reference count of a VMExternRef overflowed");
         }
+        self.restore();
     }
 
     /// Counts one reference less, and says whether it was the last.

@@ -52,7 +52,8 @@ fi
 
 if ! head -n 1 "$baseline" | grep -qF "$machine"; then
     head -n 1 "$baseline"
-    echo "0 passed, 0 failed: no baseline for $machine"
+    echo "nothing is compared: there is no baseline for $machine"
+    echo "0 passed, 0 failed, $(wc -w <<<"$paths") skipped"
     exit
 fi
 passed=0 failed=0

@@ -451,6 +451,21 @@ fn a_panicking_destructor_stops_neither_the_others_nor_the_table() {
     assert_eq!((report.outcome, report.freed), (GcOutcome::Swept, 1));
 }
 
+/// Defect: a destructor that registered code waited for the lock of its own collection.
+#[test]
+fn destructors_may_register_and_unregister() {
+    let host = Rc::new(Host::new());
+    let inner = host.clone();
+    let registers = OnDrop(Box::new(move || {
+        let module = ModuleStackMaps::new(0x100, Matching::Exact);
+        let registration = inner.registry.register(0x10_0000, module).unwrap();
+        // SAFETY: no code runs there.
+        unsafe { inner.registry.unregister(registration) }.unwrap();
+    }));
+    host.table.insert_without_gc(VMExternRef::new(registers));
+    assert_eq!(host.collect(WalkEnd::Complete).freed, 1);
+}
+
 #[test]
 fn garbage_may_wait_while_the_table_goes_on() {
     let host = Host::new();
@@ -831,9 +846,10 @@ fn step(
 ) -> Arbitrary<()> {
     match u.int_in_range(0..=5)? {
         0 | 1 => {
+            // Null words among them, which are live and hold nothing.
             let words = (0..u.int_in_range(0..=3)?)
-                .map(|_| host.object())
-                .collect::<Vec<_>>();
+                .map(|_| Ok(if u.ratio(1, 4)? { 0 } else { host.object() }))
+                .collect::<Arbitrary<Vec<_>>>()?;
             host.push_frame(&words);
         }
         2 => {

@@ -27,6 +27,8 @@ pub struct Settings {
     pub walker: WalkerKind,
     /// Whether to collect at every safepoint.
     pub zeal: bool,
+    /// Whether collections check each root against the activations table before use.
+    pub verification: bool,
     /// Whether to tell what each collection walked and found.
     pub trace: bool,
     /// Whether to tell of each collection in a line.
@@ -53,6 +55,7 @@ impl Settings {
         Self {
             walker,
             zeal: false,
+            verification: cfg!(debug_assertions),
             trace: false,
             report_collections: false,
             stack,
@@ -92,6 +95,10 @@ impl Session {
         let placer: Rc<dyn CodePlacer> = Rc::clone(&code_memory) as _;
         let store = Store::new(registry, settings.limits, placer);
         store.set_zeal(settings.zeal);
+        store
+            .context()
+            .table
+            .set_verification(settings.verification);
         let code_map = CodeMap::default();
         let walker = settings.walker.build(&store, settings.stack.clone())?;
         store.set_walker(if settings.trace {

@@ -18,12 +18,13 @@ pub enum WalkerKind {
     /// With the system's unwinder.
     Backtrace,
     /// From the current frame, by frame pointers.
-    FramePointer,
+    #[value(alias = "frame-pointer")]
+    CurrentFrame,
 }
 
 impl WalkerKind {
     /// Every walker.
-    pub const ALL: [Self; 3] = [Self::Activations, Self::Backtrace, Self::FramePointer];
+    pub const ALL: [Self; 3] = [Self::Activations, Self::Backtrace, Self::CurrentFrame];
 
     /// The walker for `store`, whose guests run on the stack with these addresses.
     pub fn build(
@@ -37,10 +38,10 @@ impl WalkerKind {
                 stack,
             }),
             Self::Backtrace => Box::new(BacktraceWalker),
-            Self::FramePointer if !host_has_frame_pointers() => {
+            Self::CurrentFrame if !host_has_frame_pointers() => {
                 return Err(EngineError::NoFramePointers);
             }
-            Self::FramePointer => Box::new(HostFrames {
+            Self::CurrentFrame => Box::new(HostFrames {
                 registry: Arc::clone(store.registry()),
                 stack,
             }),

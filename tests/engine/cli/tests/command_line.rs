@@ -278,7 +278,7 @@ fn entry_points_are_tried_in_turn() {
 fn the_demonstration_runs_in_every_way() {
     let program = crate::programs::folder().join("files.wat");
     let program = program.to_str().unwrap();
-    for walker in ["activations", "backtrace", "frame-pointer"] {
+    for walker in ["activations", "backtrace", "current-frame", "frame-pointer"] {
         for options in [&[][..], &["--zeal"], &["--trace"], &["--zeal", "--trace"]] {
             let folder = Folder::new("demonstration");
             let files = folder.0.to_str().unwrap();

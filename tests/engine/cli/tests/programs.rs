@@ -29,6 +29,8 @@ fn programs() -> Vec<PathBuf> {
 #[derive(Clone, Copy)]
 enum Walk {
     With(WalkerKind),
+    /// By activation records, in the way of release builds: without checking roots.
+    Unverified,
     /// With all three, which must agree.
     Compared,
 }
@@ -37,10 +39,11 @@ enum Walk {
 fn settings(walk: Walk, zeal: bool, stack: Range<usize>, files: &Path) -> Settings {
     let walker = match walk {
         Walk::With(walker) => walker,
-        Walk::Compared => WalkerKind::Activations,
+        Walk::Unverified | Walk::Compared => WalkerKind::Activations,
     };
     Settings {
         zeal,
+        verification: !matches!(walk, Walk::Unverified),
         directory: Some(files.to_owned()),
         ..Settings::new(walker, stack)
     }
@@ -62,7 +65,7 @@ fn note_breaks(session: &Session) -> Rc<RefCell<Vec<String>>> {
 fn run_program(program: &Path, walk: Walk, settings: &Settings) {
     let session = Session::new(settings).unwrap();
     let findings = match walk {
-        Walk::With(_) => None,
+        Walk::With(_) | Walk::Unverified => None,
         Walk::Compared => Some(compare_walkers(&session, &settings.stack)),
     };
     let breaks = note_breaks(&session);
@@ -119,10 +122,12 @@ macro_rules! matrix {
 matrix! {
     with_activations: Walk::With(WalkerKind::Activations), false;
     with_activations_and_zeal: Walk::With(WalkerKind::Activations), true;
+    without_verification: Walk::Unverified, false;
+    without_verification_and_zeal: Walk::Unverified, true;
     with_backtrace: Walk::With(WalkerKind::Backtrace), false;
     with_backtrace_and_zeal: Walk::With(WalkerKind::Backtrace), true;
-    with_frame_pointer: Walk::With(WalkerKind::FramePointer), false;
-    with_frame_pointer_and_zeal: Walk::With(WalkerKind::FramePointer), true;
+    with_current_frame: Walk::With(WalkerKind::CurrentFrame), false;
+    with_current_frame_and_zeal: Walk::With(WalkerKind::CurrentFrame), true;
     with_all_three: Walk::Compared, false;
     with_all_three_and_zeal: Walk::Compared, true;
 }

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs the tests of core, walkers and shim, and the engine's programs, under AddressSanitizer with leak detection.
+#
+# The library's own quarantine stays on in these builds: it reports what passes through the library, the sanitizer the rest.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/asan
+export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -C force-frame-pointers=yes"
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0
+passed=0
+failed=0
+count() { # good or not, what it is
+    if [ "$1" = yes ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $2"
+    fi
+}
+
+# Tests that end a child process on purpose, or replace the allocator that the sanitizer replaces, are left out.
+for tests in \
+    "-p vmexternref-core --features wasmtime-environ --lib --test logging" \
+    "-p vmexternref-frame-pointer --lib" \
+    "-p vmexternref-backtrace --lib" \
+    "-p vmexternref --all-features --lib --tests"; do
+    good=yes
+    # shellcheck disable=SC2086
+    cargo test --quiet --locked --target "$host" $tests || good=no
+    count $good "cargo test $tests"
+done
+
+cargo build --quiet --locked --target "$host" -p vmexternref-engine
+engine=$CARGO_TARGET_DIR/$host/debug/vmexternref-engine
+files=$(mktemp -d)
+trap 'rm -r "$files"' EXIT
+for walker in activations backtrace current-frame; do
+    for zeal in "" --zeal; do
+        for program in tests/programs/*.wat; do
+            good=yes
+            said=$("$engine" run "$program" --walker $walker $zeal --dir "$files" --invoke main 2>&1 </dev/null) || good=no
+            grep -q 'Sanitizer' <<<"$said" && good=no
+            [ $good = yes ] || tail -n 20 <<<"$said"
+            count $good "$program with $walker $zeal"
+        done
+    done
+done
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
