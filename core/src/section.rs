@@ -107,15 +107,14 @@ impl<'s> Section<'s> {
         Ok(list)
     }
 
-    /// Where the map at `position` ends, which must begin at or behind `free` and lie in the data.
+    /// Where the map at `position` says that it ends; it must begin at or behind `free`.
     fn end_of_map(&self, position: u32, free: usize) -> Result<usize, RegisterError> {
         let end = || {
             let start = usize::try_from(position).ok()?;
-            let [_, count, bits @ ..] = self.data.get(start..)? else {
-                return None;
-            };
-            let count = usize::try_from(u32::from_le(*count)).ok()?;
-            (start >= free && count <= bits.len()).then_some(start + 2 + count)
+            let count = *self.data.get(start.checked_add(1)?)?;
+            let count = usize::try_from(u32::from_le(count)).ok()?;
+            let end = start.checked_add(2)?.checked_add(count)?;
+            (start >= free).then_some(end)
         };
         end().ok_or(RegisterError::MalformedSection)
     }

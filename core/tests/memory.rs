@@ -69,14 +69,6 @@ impl Write for Text {
     }
 }
 
-/// Runs `f`, and returns how much more than before this thread held at most, too.
-fn peak<R>(f: impl FnOnce() -> R) -> (R, isize) {
-    let before = HELD.get();
-    PEAK.set(before);
-    let result = f();
-    (result, PEAK.get() - before)
-}
-
 fn module() -> ModuleStackMaps {
     let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
     module.function(0..0x100).unwrap();
@@ -106,7 +98,7 @@ fn memory_comes_back_with_each_module() {
     const MODULES: usize = 10_000;
     let registry = StackMapRegistry::new();
     let before = HELD.get();
-    register(&registry, MODULES);
+    let _ = register(&registry, MODULES);
     let one = HELD.get() - before;
     let mut registrations: Vec<Option<Registration>> = Vec::new();
     registrations.resize_with(MODULES, || None);
@@ -166,8 +158,16 @@ fn no_memory_is_requested_or_freed_under_the_lock() {
 
 #[cfg(feature = "wasmtime-environ")]
 mod sections {
-    use super::{HELD, bytes as size, peak};
+    use super::{HELD, PEAK, bytes as size};
     use vmexternref_core::{Matching, ModuleStackMaps, RegisterError, StackMapRegistry};
+
+    /// Runs `f`, and returns how much more than before this thread held at most, too.
+    fn peak<R>(f: impl FnOnce() -> R) -> (R, isize) {
+        let before = HELD.get();
+        PEAK.set(before);
+        let result = f();
+        (result, PEAK.get() - before)
+    }
 
     /// The bytes of a section of `safepoints` whose maps are at `position`s of `data`.
     fn section(safepoints: u32, position: impl Fn(u32) -> u32, data: &[u32]) -> Vec<u8> {
