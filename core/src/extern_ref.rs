@@ -216,7 +216,7 @@ unsafe fn free(data: NonNull<VMExternData>) {
 ///
 /// At most 1024 do, and none that has more than 1024 bytes. Builds with debug assertions begin
 /// with 256, and builds with the feature `quarantine` too. Other builds have no quarantine: it
-/// stays 0.
+/// stays 0. It waits for other threads' boxes to come in, so an interrupt handler must not call it.
 ///
 /// ```
 /// use vmexternref_core::set_quarantine;

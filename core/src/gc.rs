@@ -80,9 +80,11 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     // SAFETY: the caller keeps the contract.
     let walked = unsafe { mark_roots(&modules, table, walker, &mut marks) };
     report.outcome = decide(&walked, table);
+    let mut taken_back = false;
     let (garbage, missing) = if report.outcome == GcOutcome::Swept {
         let swept = marks.sweep(table.allows_foreign_roots());
-        if swept.taken_back {
+        taken_back = swept.taken_back;
+        if taken_back {
             report.outcome = GcOutcome::KeptContractBreak;
         }
         (swept.garbage, swept.missing)
@@ -96,8 +98,9 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     } else {
         report.contract_breaks = wrong;
     }
-    // A table that verifies marks its own entries only: another collection took their marks off.
-    if missing != 0 && !table.verifies() {
+    // A table that verifies marks its own entries only, so that no other box has a mark of it.
+    let lost_roots = missing != 0 && !table.verifies();
+    if lost_roots {
         // SAFETY: the caller keeps the contract, and nothing on the stack has changed since the walk.
         unsafe { keep_marked(&modules, table, &walker, missing) }
     }
@@ -111,6 +114,9 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     report.entries_after = table.len();
     if report.contract_breaks != 0 {
         walked.faults.report();
+    }
+    if taken_back && !lost_roots {
+        log::error!("externref gc: another collection of the same objects ran during this one");
     }
     announce(&report, table);
     if report.swept() {

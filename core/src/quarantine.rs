@@ -79,16 +79,18 @@ pub(crate) fn retire(retired: Retired, bytes: usize) -> Option<Retired> {
     evicted
 }
 
-/// Whether the dead box at `address` is kept.
+/// Whether the dead box at `address` is kept, as far as can be told without waiting.
 pub(crate) fn holds(address: usize) -> bool {
-    let ring = QUARANTINE.lock();
+    let Some(ring) = QUARANTINE.try_lock() else {
+        return false;
+    };
     let mut kept = ring.boxes.iter().flatten();
     kept.any(|Retired(data)| data.addr().get() == address)
 }
 
 /// Limits the quarantine to `boxes`, and gives one box back that has to be freed for that.
 ///
-/// Says the limit that holds when no box is left to free.
+/// Says the limit that holds when no box is left to free. It waits for other threads.
 pub(crate) fn limit(boxes: usize) -> Result<usize, Retired> {
     let mut ring = QUARANTINE.lock();
     ring.limit = if CHECKS { boxes.min(CAPACITY) } else { 0 };

@@ -13,6 +13,7 @@ use core::fmt;
 /// | met a frame that the walker calls compiled, in no registered module | any | [`KeptUnregistered`](Self::KeptUnregistered) |
 /// | met a frame with live references that has no usable address | any | [`KeptUnreadable`](Self::KeptUnreadable) |
 /// | is [`Complete`](WalkEnd::Complete) | any | [`Swept`](Self::Swept) |
+/// | passed every canary, and then met a Wasm frame (looked for where the table verifies) | some | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
 /// | passed every canary | some | [`Swept`](Self::Swept) |
 /// | did not | some | [`KeptUncovered`](Self::KeptUncovered) |
 /// | is [`Stopped`](WalkEnd::Stopped) | none | [`KeptStopped`](Self::KeptStopped) |

@@ -10,16 +10,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/asan
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -C force-frame-pointers=yes"
 # Locals stay on the stack: a stack canary is one, and so are the addresses that walks are compared with.
 export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0
-passed=0
-failed=0
-count() { # good or not, what it is
-    if [ "$1" = yes ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $2"
-    fi
-}
+. tests/checks/tally.bash
 
 # Tests that end a child process on purpose, or replace the allocator that the sanitizer replaces, are left out.
 for tests in \
@@ -27,10 +18,8 @@ for tests in \
     "-p vmexternref-frame-pointer --lib" \
     "-p vmexternref-backtrace --lib" \
     "-p vmexternref --all-features --lib --tests"; do
-    good=yes
     # shellcheck disable=SC2086
-    cargo test --quiet --locked --target "$host" $tests || good=no
-    count $good "cargo test $tests"
+    count_run "cargo test $tests" cargo test --quiet --locked --target "$host" $tests
 done
 
 cargo build --quiet --locked --target "$host" -p vmexternref-engine
@@ -48,5 +37,4 @@ for walker in activations backtrace current-frame; do
         done
     done
 done
-echo "$passed passed, $failed failed"
-[ $failed -eq 0 ]
+finish

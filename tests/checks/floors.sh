@@ -14,7 +14,7 @@ imports() {
     for file in "$1"/*; do
         module=$(basename "$file" .rs)
         case $module in lib | mod | tests) continue ;; esac
-        for imported in $(find "$file" -name '*.rs' ! -name tests.rs | while read -r source; do code "$source"; done |
+        for imported in $(find "$file" -name '*.rs' ! -name tests.rs ! -path '*/tests/*' | while read -r source; do code "$source"; done |
             grep -o "\b$2::[a-z_]*\b" | sed "s/.*:://" | sort -u); do
             if [ "$imported" != "$module" ] && { [ -f "$1/$imported.rs" ] || [ -d "$1/$imported" ]; }; then
                 echo "$module $imported"
@@ -23,17 +23,12 @@ imports() {
     done
 }
 
-passed=0
-failed=0
+. tests/checks/tally.bash
+
 check() { # folder, start of an import
     local circle
-    if circle=$(imports "$1" "$2" | tsort 2>&1 >/dev/null) && [ -z "$circle" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: modules in $1 import each other:"
-        echo "$circle"
-    fi
+    circle=$(imports "$1" "$2" | tsort 2>&1 >/dev/null) || true
+    count_run "modules in $1 import each other: $circle" [ -z "$circle" ]
 }
 
 for crate in core walkers/* std-shim; do
@@ -42,5 +37,4 @@ for crate in core walkers/* std-shim; do
         [ ! -d "$folder" ] || check "${folder%/}" super
     done
 done
-echo "$passed passed, $failed failed"
-[ $failed -eq 0 ]
+finish

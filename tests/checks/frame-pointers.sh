@@ -4,19 +4,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/frame-pointers
-passed=0
-failed=0
+. tests/checks/tally.bash
 for expected in true false; do
     # Without the flag, optimised code of x86-64 and AArch64 has no frame pointers under Linux.
     flags=
     [ $expected = false ] || flags="-C force-frame-pointers=yes"
     answer=$(RUSTFLAGS=$flags cargo run --quiet --release --locked -p vmexternref-frame-pointer --example host_frame_pointers)
-    if [ "$answer" = "$expected" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: built with \"$flags\", the probe says $answer"
-    fi
+    count_run "built with \"$flags\", the probe says $answer" [ "$answer" = "$expected" ]
 done
-echo "$passed passed, $failed failed"
-[ $failed -eq 0 ]
+finish
