@@ -159,12 +159,13 @@ impl<'c> Coverage<'c> {
     /// Takes in the next frame of the walk: where it is, if that is known.
     ///
     /// `false` asks for [`pass_canaries`](Self::pass_canaries) instead, as it does for each frame
-    /// once every canary was passed.
+    /// once every canary was passed. Where no canary lies between, it does not matter whether the
+    /// frame is on another stack.
     #[inline]
-    pub(crate) fn pass(&mut self, place: Option<usize>, new_stack: bool) -> bool {
+    pub(crate) fn pass(&mut self, place: Option<usize>) -> bool {
         let place = place.unwrap_or(usize::MAX);
         let nothing_between = self.younger <= place && place <= self.next_address;
-        if nothing_between && !new_stack {
+        if nothing_between {
             self.younger = place;
             return true;
         }
@@ -267,7 +268,7 @@ mod tests {
 
     /// Takes in a frame as a walk does.
     fn take_in(coverage: &mut Coverage<'_>, place: Option<usize>, new_stack: bool) {
-        if !coverage.pass(place, new_stack) {
+        if !coverage.pass(place) {
             coverage.pass_canaries(place, new_stack);
         }
     }

@@ -192,7 +192,7 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
     /// `frame` is a true frame, and the stack map at its `pc` describes it.
     #[inline]
     unsafe fn read(&mut self, frame: Frame) -> ControlFlow<()> {
-        if !self.coverage.pass(frame.sp.or(frame.fp), frame.new_stack) {
+        if !self.coverage.pass(frame.sp.or(frame.fp)) {
             // SAFETY: the caller guarantees a true frame and its map.
             return unsafe { self.read_at_canary(frame) };
         }
