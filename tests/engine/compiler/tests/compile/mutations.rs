@@ -31,7 +31,7 @@ fn every_truncation_is_an_error() {
     let (wasm, options) = (wasm(), options("x86_64-unknown-none", false));
     compile(&wasm, &options).expect("the whole module is valid");
     for len in 0..wasm.len() {
-        // A module may end after any section; what is left of the sections must then be consistent.
+        // A module may end after any section. The remaining sections must then be consistent.
         let _ = compile(&wasm[..len], &options);
     }
     assert!(compile(&wasm[..wasm.len() - 1], &options).is_err());

@@ -1,4 +1,4 @@
-//! Stack maps are where references live across calls, and nowhere else.
+//! Stack maps name the references that are live across a call, and nothing else.
 
 use core::ops::Range;
 
@@ -106,7 +106,7 @@ fn function_references_and_numbers_are_in_no_map() {
     );
 }
 
-/// The slow path of `table.get` collects: what else is live is in its map, what it loads is not.
+/// The slow path of `table.get` collects. Its map names the other live references, but not the loaded one.
 #[test]
 fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
     of_each_function(
@@ -128,7 +128,7 @@ fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
     );
 }
 
-/// What is used up before anything can release it is never inserted, and so nothing is called.
+/// An operand that is used up before anything can release it is never inserted, so there is no call.
 #[test]
 fn operands_that_are_used_up_at_once_cost_no_call() {
     of_each_function(
