@@ -189,3 +189,23 @@ fn maps_lie_in_functions_and_their_slots_in_frames() {
         },
     );
 }
+
+#[test]
+fn safepoints_are_return_addresses() {
+    let text = format!(
+        "(module {IMPORTS}
+            (func $f (param externref) (result externref) call $gc local.get 0)
+            (func (param externref) (result externref) local.get 0 call $f call $gc))"
+    );
+    let module = compile_text(&text, &options("aarch64-unknown-none", false)).expect("valid");
+    let (code, _) = module.text.as_chunks::<4>();
+    let points: Vec<_> = by_function(&module).into_iter().flatten().collect();
+    assert_eq!(live(&points), [1, 1]);
+    for point in points {
+        assert_eq!(point.return_offset % 4, 0);
+        let before = u32::from_le_bytes(code[point.return_offset as usize / 4 - 1]);
+        let is_bl = before >> 26 == 0b10_0101;
+        let is_blr = before & 0xffff_fc1f == 0xd63f_0000;
+        assert!(is_bl || is_blr, "{before:#x}");
+    }
+}

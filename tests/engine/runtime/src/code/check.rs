@@ -212,8 +212,8 @@ mod tests {
 
     use vmexternref_engine_abi::{
         CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
-        FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TableType, Target,
-        ValType,
+        FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TEXT_ALIGN,
+        TableType, Target, ValType,
     };
 
     use super::check;
@@ -268,6 +268,19 @@ mod tests {
         refused("not one type per function", |module| {
             module.function_types = vec![0];
         });
+        let takes_i32 = || ExternType::Func(FuncType::new([ValType::I32], []));
+        refused("a function of unknown type", |module| {
+            module.imports = vec![import(takes_i32())];
+            module.function_types = vec![0];
+        });
+        refused("an imported function of two types", |module| {
+            module.text = vec![0; TEXT_ALIGN];
+            module.types = vec![FuncType::new([], [])];
+            module.entry_trampolines = vec![0];
+            module.exit_trampolines = vec![0];
+            module.imports = vec![import(takes_i32())];
+            module.function_types = vec![0];
+        });
         refused("an impossible table", |module| {
             module.tables = vec![TableType {
                 element: ValType::ExternRef,
@@ -305,6 +318,13 @@ mod tests {
             module.elements = vec![ElementSegment {
                 mode: ACTIVE,
                 ty: ValType::FuncRef,
+                items: Vec::new(),
+            }];
+        });
+        refused("an element segment without references", |module| {
+            module.elements = vec![ElementSegment {
+                mode: SegmentMode::Passive,
+                ty: ValType::I32,
                 items: Vec::new(),
             }];
         });
