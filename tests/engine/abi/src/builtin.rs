@@ -3,20 +3,19 @@
 /// A runtime function that compiled code calls through its builtin trampoline.
 ///
 /// The number indexes [`VMContext::builtins`](crate::VMContext::builtins). Every function has the machine's
-/// `extern "C"` convention and takes the `vmctx` of the calling Wasm function first; [`Builtin::params`] and
-/// [`Builtin::result`] say what follows. Those that can trap return the number of a
-/// [`TrapCode`](crate::TrapCode), or 0.
+/// `extern "C"` convention. Its first parameter is the `vmctx` of the calling Wasm function, then follow
+/// [`params`](Self::params). A function that can trap returns the number of a [`TrapCode`](crate::TrapCode), or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Builtin {
     /// `raise(code) -> !`: records a trap and resumes at the handler.
     Raise = 0,
-    /// `resume_trap() -> !`: resumes at the handler; a host function recorded the trap.
+    /// `resume_trap() -> !`: resumes at the handler. A host function has recorded the trap.
     ResumeTrap = 1,
     /// `insert_ref(raw, kept raw, owned)`: inserts a reference, not null, into the activations table.
     ///
-    /// It collects first, and keeps the second reference alive meanwhile. If `owned` is not 0 it takes over the
-    /// caller's count of the first one, also when it traps.
+    /// It collects first, and keeps the second reference alive meanwhile. If `owned` is not 0, it takes over the
+    /// caller's count of the first one, even if it traps.
     InsertRef = 2,
     /// `drop_ref(raw)`: destroys the value of a reference whose count is already 0.
     DropRef = 3,
@@ -47,14 +46,14 @@ pub enum Builtin {
 /// The machine type of a builtin's parameter or result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BuiltinType {
-    /// 32 bits, extended as the machine's C convention asks (riscv64 sign-extends).
+    /// 32 bits, extended as the machine's C convention requires (riscv64 sign-extends).
     I32,
-    /// A raw reference, pointer-sized, null is 0.
+    /// A raw reference of the size of a pointer; null is 0.
     Ref,
 }
 
 impl Builtin {
-    /// Every builtin, in order of its number.
+    /// Every builtin, in the order of the numbers.
     pub const ALL: [Self; 15] = [
         Self::Raise,
         Self::ResumeTrap,
@@ -73,13 +72,13 @@ impl Builtin {
         Self::ElemDrop,
     ];
 
-    /// The builtin's index in the array of addresses.
+    /// The number, which is the index in the array of addresses.
     #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
+    pub const fn number(self) -> u32 {
+        self as u32
     }
 
-    /// The parameters after `vmctx`.
+    /// The types of the parameters after `vmctx`.
     #[must_use]
     pub const fn params(self) -> &'static [BuiltinType] {
         use BuiltinType::{I32, Ref};
@@ -98,7 +97,7 @@ impl Builtin {
         }
     }
 
-    /// The result, if there is one.
+    /// The type of the result, if there is one.
     #[must_use]
     pub const fn result(self) -> Option<BuiltinType> {
         match self {
@@ -127,8 +126,8 @@ mod tests {
 
     #[test]
     fn numbers_are_indices() {
-        for (index, builtin) in Builtin::ALL.into_iter().enumerate() {
-            assert_eq!(builtin.index(), index);
+        for (index, builtin) in (0..).zip(Builtin::ALL) {
+            assert_eq!(builtin.number(), index);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Why compiled code stopped: the numbers it passes to the runtime.
+//! The numbers of traps.
 
 use core::fmt;
 
-/// Why a Wasm computation was abandoned.
+/// Why a Wasm computation stopped.
 ///
-/// Compiled code passes the number to the `raise` builtin; 0 is not a trap.
+/// Compiled code passes the number to the `raise` builtin. No trap has the number 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[non_exhaustive]
@@ -17,11 +17,11 @@ pub enum TrapCode {
     IntegerOverflow = 3,
     /// A NaN was truncated to an integer.
     InvalidConversionToInteger = 4,
-    /// An access outside of a linear memory.
+    /// An access outside a linear memory.
     MemoryOutOfBounds = 5,
-    /// An access outside of a table.
+    /// An access outside a table.
     TableOutOfBounds = 6,
-    /// `call_indirect` with an index outside of its table.
+    /// `call_indirect` with an index outside its table.
     UndefinedElement = 7,
     /// `call_indirect` of a null reference.
     UninitializedElement = 8,
@@ -31,12 +31,12 @@ pub enum TrapCode {
     StackOverflow = 10,
     /// A host function reported an error.
     Host = 11,
-    /// The host ran out of memory for its own records.
+    /// The runtime is out of memory for its own records.
     OutOfMemory = 12,
 }
 
 impl TrapCode {
-    /// Every code, in order of its number.
+    /// Every code, in the order of the numbers.
     pub const ALL: [Self; 12] = [
         Self::Unreachable,
         Self::IntegerDivideByZero,
@@ -64,7 +64,7 @@ impl TrapCode {
         Self::ALL.into_iter().find(|code| code.number() == number)
     }
 
-    /// The words of the specification's scripts.
+    /// The message that the specification's scripts expect.
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The types of values, functions and everything else that links.
+//! The types of values and of everything that a module imports or exports.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -46,9 +46,9 @@ impl fmt::Display for ValType {
 /// The type of a function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FuncType {
-    /// What it takes.
+    /// The types of the parameters.
     pub params: Box<[ValType]>,
-    /// What it returns.
+    /// The types of the results.
     pub results: Box<[ValType]>,
 }
 
@@ -64,7 +64,7 @@ impl FuncType {
         }
     }
 
-    /// The slots of eight bytes that a call through a trampoline uses.
+    /// The number of slots, of eight bytes each, that a call through a trampoline uses.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.params.len().max(self.results.len())
@@ -91,9 +91,9 @@ impl fmt::Display for FuncType {
 pub struct TableType {
     /// `FuncRef` or `ExternRef`.
     pub element: ValType,
-    /// The size it starts with.
+    /// The initial size.
     pub minimum: u32,
-    /// The size it may grow to.
+    /// The size that it must not exceed.
     pub maximum: Option<u32>,
 }
 
@@ -108,9 +108,9 @@ impl TableType {
 /// The type of a linear memory; sizes in pages of 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryType {
-    /// The size it starts with.
+    /// The initial size.
     pub minimum: u32,
-    /// The size it may grow to.
+    /// The size that it must not exceed.
     pub maximum: Option<u32>,
 }
 
@@ -140,7 +140,7 @@ pub struct GlobalType {
     pub mutable: bool,
 }
 
-/// The type of something that a module imports or exports.
+/// The type of an import or export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExternType {
     /// A function.

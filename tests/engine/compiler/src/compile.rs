@@ -1,4 +1,4 @@
-//! The path from a Wasm binary to a compiled module.
+//! From a Wasm binary to a compiled module.
 
 use core::mem;
 use core::ops::Range;
@@ -29,7 +29,7 @@ use crate::wasm::{self, Metadata};
 ///
 /// # Errors
 ///
-/// When the module is invalid, needs a feature or more room than there is, or cannot be compiled for the target.
+/// When the module is invalid, needs an unsupported feature, exceeds a limit, or cannot be compiled for the target.
 pub fn compile(binary: &[u8], options: &CompileOptions) -> Result<CompiledModule, CompileError> {
     let isa = isa::build(options)?;
     wasm::validate(binary)?;
@@ -62,14 +62,14 @@ struct Code {
 }
 
 impl Code {
-    /// How far the stack pointer is below the frame pointer.
+    /// Bytes between the stack pointer and the frame pointer.
     fn frame_bytes(&self) -> u32 {
         let layout = self.code.buffer.frame_layout();
         layout.map_or(0, |layout| layout.frame_to_fp_offset)
     }
 }
 
-/// Compiles one piece of code after the other into a text.
+/// Compiles the pieces of code of one module.
 struct Compiler<'m> {
     env: Environment<'m>,
     text: Text,

@@ -1,30 +1,30 @@
-//! Why a module was not compiled.
+//! Why compiling a module failed.
 
 use core::fmt;
 
-/// Why a module was not compiled; each reads as one line.
+/// Why compiling a module failed. Each message is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CompileError {
-    /// The module is valid, with features that this engine does not have.
+    /// The module needs a feature that this engine does not have.
     Unsupported(String),
     /// The module is malformed or invalid.
     Invalid {
-        /// Where, in bytes from the start of the module.
+        /// The place, in bytes from the start of the module.
         offset: usize,
-        /// What is wrong there.
+        /// The error there.
         message: String,
     },
-    /// The machine is not one that can be compiled for.
+    /// The compiler does not support the machine.
     Target(String),
-    /// The module needs more than this compiler can express.
+    /// The module exceeds a limit of this compiler.
     Limit(String),
-    /// The code generator refused the code it was given.
+    /// The code generator failed.
     Backend(String),
 }
 
 impl CompileError {
-    /// An error of the code generator, with its name for the function.
+    /// An error of the code generator or the object writer.
     pub(crate) fn backend(error: impl fmt::Display) -> Self {
         Self::Backend(error.to_string())
     }

@@ -7,23 +7,23 @@ use vmexternref_engine_abi::{Architecture, Target};
 
 use crate::error::CompileError;
 
-/// What to compile for, and how.
+/// Options of the compiler.
 #[derive(Clone, Debug, Default)]
 pub struct CompileOptions {
     /// Whether the code collects at every safepoint at which a collection is possible.
     pub zeal: bool,
-    /// The machine: this one, with all that its processor can do, or the least of the named kind.
+    /// The machine. `None` is this one, with all features of its processor.
     ///
-    /// The least that code for `x86_64` needs is SSE4.1, for `riscv64` the `G` extensions.
+    /// Code for a named machine uses the baseline only: SSE4.1 for `x86_64`, the `G` extensions for `riscv64`.
     pub target: Option<Triple>,
     /// Whether functions sign their return addresses, where the target is `aarch64`.
     ///
-    /// Processors without pointer authentication run such code too; it means nothing to them.
+    /// Processors without pointer authentication run such code too, and ignore the signatures.
     pub pointer_authentication: bool,
 }
 
 impl CompileOptions {
-    /// The options for a machine by its name, such as `aarch64-unknown-none`.
+    /// The options for the machine of that name, such as `aarch64-unknown-none`.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl CompileOptions {
     }
 }
 
-/// The code generator for the machine that `options` ask for.
+/// The code generator for these options.
 pub(crate) fn build(options: &CompileOptions) -> Result<OwnedTargetIsa, CompileError> {
     let mut builder = match &options.target {
         None => cranelift_native::builder().map_err(|why| CompileError::Target(why.into()))?,
@@ -90,7 +90,7 @@ fn flags() -> Result<settings::Builder, CompileError> {
     Ok(flags)
 }
 
-/// Refuses machines for which code would need a library, an unwinder or a walker that does not exist.
+/// Refuses machines that this engine does not support.
 fn check(isa: &dyn TargetIsa) -> Result<(), CompileError> {
     let triple = isa.triple();
     if target(isa).architecture == Architecture::Other {
@@ -116,7 +116,7 @@ fn has(isa: &dyn TargetIsa, flag: &str) -> bool {
         .any(|value| value.name == flag && value.as_bool() == Some(true))
 }
 
-/// The runtime's name for the machine.
+/// The target of compiled modules for this machine.
 pub(crate) fn target(isa: &dyn TargetIsa) -> Target {
     Target {
         architecture: match isa.triple().architecture {

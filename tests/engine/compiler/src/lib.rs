@@ -5,9 +5,9 @@
 //! they are stored.
 //!
 //! *You give* a Wasm binary: WebAssembly 2.0 without SIMD, and tail calls. *You get* a
-//! [`CompiledModule`](vmexternref_engine_abi::CompiledModule), for this machine or for another one of
-//! `x86_64`, `aarch64` and `riscv64`: position-independent code, unwind tables, stack maps and a description.
-//! *Not suitable for* untrusted code on a shared machine: nothing here defends against speculation.
+//! [`CompiledModule`](vmexternref_engine_abi::CompiledModule): position-independent code, unwind tables, stack maps and
+//! a description, for this machine or for another `x86_64`, `aarch64` or `riscv64` machine. *Not suitable for*
+//! untrusted code on a shared machine: the code has no defence against speculation.
 
 mod compile;
 mod emit;

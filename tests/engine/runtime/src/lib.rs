@@ -1,12 +1,12 @@
 //! The runtime of the `vmexternref` test engine: stores, instances and calls.
 //!
-//! A worked example of embedding `vmexternref`: it loads machine code that the engine's compiler made, links it,
-//! runs it, and keeps the books that deferred reference counting asks of a host. It needs `alloc` and nothing
-//! else, so that the command line and a kernel use the same crate.
+//! A worked example of embedding `vmexternref`. It loads the machine code that the engine's compiler makes, links it,
+//! runs it, and does the host's part of deferred reference counting. It needs only `alloc`, so that the command line
+//! and a kernel use the same crate.
 //!
 //! *You provide* executable memory ([`CodePlacer`]), a stack of known depth ([`Limits::stack_bytes`]) and host
-//! functions. *You get* a [`Store`] that owns everything created in it and releases it, to the last reference,
-//! when it is dropped.
+//! functions. *You get* a [`Store`], which owns everything created in it. Dropping it releases every reference that it
+//! holds.
 //!
 //! ```
 //! use vmexternref_engine_runtime::{Extern, ExternType, GlobalType, ValType};
@@ -17,8 +17,8 @@
 //!
 //! # Panics in host functions
 //!
-//! A host function and a destructor of a host object run above compiled frames, which nothing can unwind: a
-//! panic that leaves one aborts. A host with `std` wraps them in `catch_unwind` and returns a [`Trap`].
+//! Host functions and destructors of host objects run above compiled frames, which cannot be unwound. A panic that
+//! leaves one of them aborts. A host with `std` wraps them in `catch_unwind` and returns a [`Trap`].
 
 #![no_std]
 

@@ -1,4 +1,4 @@
-//! What the unit tests share: a store without executable memory, and objects that say when they die.
+//! For unit tests: a store without executable memory, and counted objects.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -14,7 +14,7 @@ use crate::value::Val;
 
 struct NoCode;
 
-// SAFETY: it never returns any code.
+// SAFETY: it never returns code.
 unsafe impl CodePlacer for NoCode {
     fn place(&self, _: &[u8], _: &[u8], _: usize) -> Result<Box<dyn PlacedCode>, PlaceError> {
         Err(PlaceError::NotExecutable)
@@ -32,7 +32,7 @@ pub(crate) fn store() -> Store {
     Store::new(Arc::new(StackMapRegistry::new()), limits, Rc::new(NoCode))
 }
 
-/// How many objects of a test are alive.
+/// Counts the objects of a test that are alive.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Alive(Rc<Cell<usize>>);
 
@@ -56,7 +56,7 @@ impl Alive {
         })
     }
 
-    /// How many are alive.
+    /// The number of objects that are alive.
     pub(crate) fn count(&self) -> usize {
         self.0.get()
     }

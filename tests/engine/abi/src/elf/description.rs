@@ -15,7 +15,7 @@ pub(crate) struct Description<'a> {
 }
 
 impl<'a> Description<'a> {
-    /// Splits the section.
+    /// Splits the bytes of the section.
     pub(crate) fn read(section: &'a [u8]) -> Result<Self, ObjectFileError> {
         let (version, rest) = section
             .split_first_chunk()
@@ -31,7 +31,7 @@ impl<'a> Description<'a> {
         })
     }
 
-    /// Joins the section.
+    /// The bytes of the section.
     #[cfg(feature = "write")]
     pub(crate) fn write(&self) -> Vec<u8> {
         let head = [&VERSION.to_le_bytes()[..], &self.checksum.to_le_bytes()];
@@ -39,7 +39,7 @@ impl<'a> Description<'a> {
     }
 }
 
-/// FNV-1a over the parts and their lengths: changing any one byte changes it.
+/// FNV-1a over the parts and their lengths; any single changed byte changes it.
 pub(crate) fn checksum(parts: [&[u8]; 4]) -> u64 {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;

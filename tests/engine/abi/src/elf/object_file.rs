@@ -23,7 +23,7 @@ impl ObjectFile {
     ///
     /// # Errors
     ///
-    /// Bytes that are no object file, a file of another version or compiler, a damaged one, or no memory for the code.
+    /// Bytes that are no object file, a file of another version or compiler, a damaged file, or no memory for the code.
     pub fn read(file: &[u8]) -> Result<Self, ObjectFileError> {
         let file = object::File::parse(file).map_err(|_| ObjectFileError::NotAnObject)?;
         let section = |name| {

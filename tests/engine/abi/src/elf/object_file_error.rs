@@ -18,7 +18,7 @@ pub enum ObjectFileError {
         /// The version of the file.
         found: u32,
     },
-    /// The file has changed since the compiler wrote it.
+    /// The file is not as the compiler wrote it.
     Damaged,
     /// There is no memory left.
     OutOfMemory,

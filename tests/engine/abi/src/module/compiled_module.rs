@@ -1,7 +1,7 @@
 //! Machine code and its description: the compiler's result.
 //!
-//! Plain data, made by a compiler in the same process or read from a file. The runtime checks it before it places or
-//! runs anything.
+//! It is plain data, made by a compiler in the same process or read from a file. The runtime checks it before it places
+//! or runs any code.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -29,7 +29,7 @@ pub struct CompiledModule {
     pub text: Vec<u8>,
     /// Unwind tables for the whole text, null-terminated.
     ///
-    /// Their addresses are relative, and right when the tables stand directly behind the text.
+    /// The addresses in them are relative. They are right if the tables follow the text directly.
     #[serde(skip)]
     pub eh_frame: Vec<u8>,
     /// The part of the text that each defined function occupies.
@@ -41,21 +41,21 @@ pub struct CompiledModule {
     /// The calls at which references are live, as a `.wasmtime.stackmap` section; empty if there is none.
     #[serde(skip)]
     pub stack_maps: Vec<u8>,
-    /// The module's function types.
+    /// The function types.
     pub types: Vec<FuncType>,
-    /// What the module needs, in order.
+    /// The imports, in order.
     pub imports: Vec<Import>,
     /// The type index of each function, the imported ones first.
     pub function_types: Vec<u32>,
-    /// The tables it defines, without the imported ones.
+    /// The types of the tables that it defines.
     pub tables: Vec<TableType>,
-    /// The memories it defines, without the imported ones.
+    /// The types of the memories that it defines.
     pub memories: Vec<MemoryType>,
-    /// The globals it defines, without the imported ones.
+    /// The globals that it defines.
     pub globals: Vec<GlobalDefinition>,
-    /// What the module offers, in order.
+    /// The exports, in order.
     pub exports: Vec<Export>,
-    /// The function to call once the module is instantiated.
+    /// The index of the function that instantiation calls last.
     pub start: Option<u32>,
     /// Element segments.
     pub elements: Vec<ElementSegment>,
@@ -64,7 +64,7 @@ pub struct CompiledModule {
 }
 
 impl CompiledModule {
-    /// A module with nothing in it yet.
+    /// A module with nothing in it.
     #[must_use]
     pub const fn new(target: Target, zeal: bool) -> Self {
         Self {
@@ -99,23 +99,23 @@ impl CompiledModule {
     }
 }
 
-/// Something that a module needs.
+/// An import of a module.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Import {
     /// The first name.
     pub module: String,
     /// The second name.
     pub name: String,
-    /// What it has to be.
+    /// The type that the item must match.
     pub ty: ExternType,
 }
 
-/// Something that a module offers.
+/// An export of a module.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Export {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// The exported item.
     pub item: ExportItem,
 }
 
@@ -132,11 +132,11 @@ pub enum ExportItem {
     Global(u32),
 }
 
-/// A global and its initial value.
+/// A global that a module defines.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GlobalDefinition {
     /// Its type.
     pub ty: GlobalType,
-    /// Its value at the start.
+    /// Its initial value.
     pub init: ConstExpr,
 }

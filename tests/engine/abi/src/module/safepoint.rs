@@ -18,7 +18,7 @@ pub struct Safepoint {
 impl Safepoint {
     /// Finds the safepoint with that return address in a `.wasmtime.stackmap` section.
     ///
-    /// A collection does not need this: it looks up what the registry has read from the same section.
+    /// For tests and traces: a collection uses the registry, which has read the same section.
     #[must_use]
     pub fn lookup(section: &[u8], return_offset: u32) -> Option<Self> {
         let map = StackMap::lookup(return_offset, section)?;

@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 use crate::module::const_expr::ConstExpr;
 use crate::types::ValType;
 
-/// What happens to a segment at instantiation.
+/// The use of a segment at instantiation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SegmentMode {
-    /// Nothing.
+    /// None: instructions of the module use it.
     Passive,
     /// It is copied into the table or memory of that index, and dropped.
     Active {
         /// The index of the table or memory.
         index: u32,
-        /// Where the copy starts.
+        /// Where the copy starts in the table or memory.
         offset: ConstExpr,
     },
-    /// It is dropped; only element segments.
+    /// It is dropped. Only element segments are declared.
     Declared,
 }
 
-/// References to put into tables.
+/// A segment of references for tables.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ElementSegment {
-    /// What happens at instantiation.
+    /// Its use at instantiation.
     pub mode: SegmentMode,
     /// The type of its elements.
     pub ty: ValType,
@@ -34,10 +34,10 @@ pub struct ElementSegment {
     pub items: Vec<ConstExpr>,
 }
 
-/// Bytes to put into memories.
+/// A segment of bytes for memories.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DataSegment {
-    /// What happens at instantiation.
+    /// Its use at instantiation.
     pub mode: SegmentMode,
     /// Its contents.
     pub bytes: Vec<u8>,

@@ -4,7 +4,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of machine that code was compiled for.
+/// A kind of machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The instruction set.
@@ -23,7 +23,7 @@ pub enum Architecture {
     Aarch64,
     /// 64-bit RISC-V.
     Riscv64,
-    /// An instruction set without a compiler and a runtime.
+    /// An instruction set that compiler and runtime do not support.
     Other,
 }
 

@@ -14,9 +14,9 @@
 //! +-------------+
 //! ```
 //!
-//! "All" arrays hold the imported items first. The arrays never move and their words never change while the
-//! instance lives, so compiled code may keep what it loaded from them. What a [`VMTable`] or a [`VMMemory`]
-//! says may change at every call, and compiled code loads it anew at each access.
+//! An array of "all" items holds the imported ones first. While the instance lives, no array moves and no word of one
+//! changes, so that compiled code may keep the words it has loaded. The fields of a [`VMTable`] or a [`VMMemory`] may
+//! change at every call. Compiled code loads them anew at each access.
 //!
 //! ```
 //! use vmexternref_engine_abi::VMOffsets;
@@ -43,7 +43,7 @@ pub struct VMOffsets {
 }
 
 impl VMOffsets {
-    /// The offsets of the machine this code runs on.
+    /// The offsets of the machine that this code runs on.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a pointer has at most eight bytes"
@@ -92,7 +92,7 @@ impl VMOffsets {
     }
 }
 
-/// Defines a method per offset, and asserts that this machine's structures agree.
+/// Defines a method for each offset, and asserts that this machine's structures agree.
 macro_rules! offsets {
     ($this:ident: $($offset:ident = $type:ident.$field:ident at $bytes:expr;)*) => {
         impl VMOffsets {

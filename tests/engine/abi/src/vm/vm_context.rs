@@ -9,7 +9,7 @@ use vmexternref_frame_pointer::ActivationRecord;
 use crate::vm::vm_func::{VMFuncImport, VMFuncRef};
 use crate::vm::vm_item::{VMGlobal, VMMemory, VMTable};
 
-/// What compiled code shares with its store.
+/// The part of a store that compiled code reads and writes.
 #[repr(C)]
 #[derive(Debug)]
 pub struct VMStoreContext {

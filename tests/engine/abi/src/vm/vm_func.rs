@@ -22,7 +22,7 @@ pub struct VMFuncRef {
     /// Null in a host function until a module with a function of its type is loaded. Before that, no compiled code can
     /// call it.
     pub wasm_call: Cell<*const u8>,
-    /// The first argument of `wasm_call`; written once, before anything reads it.
+    /// The first argument of `wasm_call`; written once, before any code reads it.
     pub vmctx: Cell<*const c_void>,
     /// The store-wide id of the function's type; occupies one word.
     pub type_id: u32,

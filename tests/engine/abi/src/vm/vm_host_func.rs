@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use crate::vm::vm_context::VMContext;
 
-/// A host function without any glue: `(host, caller, values) -> status`.
+/// The code of a host function: `(host, caller, values) -> status`.
 ///
 /// `values` holds the arguments, eight bytes each, zero-extended, and takes the results. It has as many slots as
 /// [`FuncType::slots`](crate::FuncType::slots) says. Status 0 means that the function returned. Any other status means
@@ -31,7 +31,7 @@ impl VMHostFunc {
     ///
     /// # Safety
     ///
-    /// `host` is what the function was called with, it was made with a `T`, and its store outlives `'a`.
+    /// `host` is the first argument of a running host function that was made with a `T`, and its store outlives `'a`.
     #[must_use]
     pub const unsafe fn context<'a, T: 'static>(host: *const Self) -> &'a T {
         // SAFETY: the caller guarantees that the context is a `T` and outlives the reference.

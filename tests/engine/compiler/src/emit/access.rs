@@ -1,4 +1,4 @@
-//! How compiled code reads and writes each kind of memory.
+//! Flags for loads and stores.
 
 use cranelift_codegen::ir::{
     AliasRegion, AliasRegionData, AliasRegionSet, Endianness, Function, MemFlagsData,
@@ -6,15 +6,15 @@ use cranelift_codegen::ir::{
 
 /// Flags for every kind of load and store in one function.
 ///
-/// Each kind lies in a region of its own: a store to linear memory says nothing about the words of a table. A call
-/// ends what is known of every region, so that nothing a call can change is remembered across it.
+/// Each kind is an alias region of its own: a store to one does not affect loads from another. After a call, the code
+/// generator assumes nothing about any region, so that a call may change them all.
 #[derive(Clone, Copy)]
 pub(crate) struct Access {
-    /// Pointers that stay the same while an instance lives; such a load may move anywhere.
+    /// Pointers that do not change while an instance lives. Such a load may move anywhere.
     pub(crate) fixed: MemFlagsData,
     /// Words that the runtime may change during a call: function references, the store's context.
     pub(crate) runtime: MemFlagsData,
-    /// Where tables and memories are, and how long.
+    /// Addresses and lengths of tables and memories.
     pub(crate) bounds: MemFlagsData,
     /// The bytes of linear memories.
     pub(crate) heap: MemFlagsData,

@@ -1,4 +1,4 @@
-//! Instructions that functions and trampolines have in common.
+//! Instructions that both functions and trampolines use.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::emit::symbol::Symbol;
 pub(crate) struct Emitter<'f, 'm> {
     /// The code generator's own builder.
     pub(crate) builder: FunctionBuilder<'f>,
-    /// What the body is compiled against.
+    /// The environment of the body.
     pub(crate) env: &'m Environment<'m>,
     /// Flags for loads and stores.
     pub(crate) access: Access,
@@ -48,7 +48,7 @@ impl<'f, 'm> Emitter<'f, 'm> {
         }
     }
 
-    /// The parameters; only in the entry block.
+    /// The parameters. Valid only in the entry block.
     pub(crate) fn params(&self) -> Vec<Value> {
         let entry = self.builder.current_block();
         entry.map_or_else(Vec::new, |block| self.builder.block_params(block).to_vec())
@@ -72,7 +72,7 @@ impl<'f, 'm> Emitter<'f, 'm> {
         self.builder.ins()
     }
 
-    /// Loads a pointer that stays the same while the instance lives.
+    /// Loads a pointer that does not change while the instance lives.
     pub(crate) fn fixed(&mut self, base: Value, offset: impl Into<i32>) -> Value {
         let (pointer, flags) = (self.env.pointer, self.access.fixed);
         self.ins().load(pointer, flags, base, offset.into())
@@ -84,7 +84,7 @@ impl<'f, 'm> Emitter<'f, 'm> {
         self.fixed(vmctx, offset)
     }
 
-    /// Whether the stack would be below its limit with `more` bytes on it.
+    /// Whether the stack would be below its limit with `more` bytes more on it.
     pub(crate) fn stack_exhausted(&mut self, vmctx: Value, more: u32) -> Value {
         let pointer = self.env.pointer;
         let (flags, offset) = (self.access.runtime, self.env.vm.store_stack_limit());
@@ -95,7 +95,7 @@ impl<'f, 'm> Emitter<'f, 'm> {
         self.ins().icmp(IntCC::UnsignedLessThan, stack, least)
     }
 
-    /// A constant of the width of an address.
+    /// A constant as wide as an address.
     pub(crate) fn address(&mut self, value: i64) -> Value {
         let pointer = self.env.pointer;
         self.ins().iconst(pointer, value)

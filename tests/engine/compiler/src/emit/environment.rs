@@ -1,4 +1,4 @@
-//! What every function of a module is compiled against.
+//! The environment of every function of a module.
 
 use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
@@ -16,11 +16,11 @@ pub(crate) struct Environment<'m> {
     pub(crate) metadata: &'m Metadata<'m>,
     /// An integer as wide as an address, and as a reference.
     pub(crate) pointer: Type,
-    /// Where the runtime's structures hold what.
+    /// Offsets in the runtime's structures.
     pub(crate) vm: VMOffsets,
-    /// Where boxes and the activations table hold what.
+    /// Offsets in boxes and in the activations table.
     pub(crate) core: Offsets,
-    /// Where the activation record holds what.
+    /// Offsets in the activation record.
     pub(crate) record: RecordOffsets,
     /// Whether the code collects at every safepoint.
     pub(crate) zeal: bool,
@@ -52,7 +52,7 @@ impl<'m> Environment<'m> {
         }
     }
 
-    /// How functions of a Wasm type are called: `(callee vmctx, caller vmctx, parameters…)`.
+    /// The signature of functions of a Wasm type: `(callee vmctx, caller vmctx, parameters…)`.
     pub(crate) fn wasm_signature(&self, ty: &FuncType) -> Signature {
         let mut signature = Signature::new(CallConv::Tail);
         let pointer = AbiParam::new(self.pointer);
@@ -67,12 +67,12 @@ impl<'m> Environment<'m> {
         signature
     }
 
-    /// How a builtin's trampoline is called: `(vmctx, parameters…)`.
+    /// The signature of a builtin's trampoline: `(vmctx, parameters…)`.
     pub(crate) fn builtin_signature(&self, builtin: Builtin) -> Signature {
         self.signature_of_builtin(builtin, CallConv::Tail)
     }
 
-    /// How the runtime's own function for a builtin is called.
+    /// The signature of the runtime's function for a builtin.
     pub(crate) fn host_builtin_signature(&self, builtin: Builtin) -> Signature {
         self.signature_of_builtin(builtin, self.isa.default_call_conv())
     }
@@ -91,12 +91,12 @@ impl<'m> Environment<'m> {
         signature
     }
 
-    /// How the host calls an entry trampoline: `(callee vmctx, caller vmctx, code, values) -> trapped`.
+    /// The signature of an entry trampoline: `(callee vmctx, caller vmctx, code, values) -> trapped`.
     pub(crate) fn entry_signature(&self) -> Signature {
         self.host_signature(4)
     }
 
-    /// How an exit trampoline calls the host: `(host context, caller vmctx, values) -> trapped`.
+    /// The signature of a host function: `(host context, caller vmctx, values) -> trapped`.
     pub(crate) fn host_call_signature(&self) -> Signature {
         self.host_signature(3)
     }

@@ -1,7 +1,7 @@
-//! Guards: small functions that check the stack's limit on behalf of large ones.
+//! Guards: small functions that check the stack's limit for functions with large frames.
 //!
-//! A function checks the limit when its frame exists already. A guard has next to no frame, checks for the frame
-//! to come, and leaves with a tail call, so that a host need not keep room for the largest frame below the limit.
+//! A function checks the limit when its own frame exists already. A guard has a small frame, checks the limit for the
+//! large frame, and then makes a tail call. So a host need not keep room for the largest frame below the limit.
 
 use cranelift_codegen::ir::InstBuilder;
 use vmexternref_engine_abi::{Builtin, FuncType, TrapCode};
@@ -9,18 +9,19 @@ use vmexternref_engine_abi::{Builtin, FuncType, TrapCode};
 use crate::emit::emitter::Emitter;
 use crate::emit::symbol::Symbol;
 
-/// How far below the stack's limit compiled code may write, in bytes.
+/// Bytes below the stack's limit that compiled code may write.
 ///
-/// The host keeps that room below the limit, and what its own functions and the runtime's need.
+/// The host keeps that much room below the limit, and room for its own functions and the runtime's.
 pub const UNGUARDED_FRAME_BYTES: u32 = 1024;
 
-/// Code that needs a guard, and the parameter that is the `vmctx` of a Wasm function.
+/// Code that needs a guard.
 #[derive(Clone, Copy)]
 pub(crate) struct Guarded {
-    /// The guard has this name.
+    /// The name of the guard.
     pub(crate) guard: Symbol,
-    /// The code behind the guard has this one.
+    /// The name of the code that the guard calls.
     pub(crate) code: Symbol,
+    /// The index of the parameter that is the `vmctx` of a Wasm function.
     vmctx: usize,
 }
 
@@ -34,7 +35,7 @@ impl Guarded {
         }
     }
 
-    /// An exit trampoline; its first parameter belongs to the host.
+    /// An exit trampoline. Its first parameter is the host's.
     pub(crate) fn exit(ty: u32) -> Self {
         Self {
             guard: Symbol::Exit(ty),

@@ -1,22 +1,22 @@
-//! Names for the pieces of code in a module's text.
+//! Names of the pieces of code in a module's text.
 
 use cranelift_codegen::ir::UserExternalName;
 use vmexternref_engine_abi::Builtin;
 
-/// A piece of code in the text, as calls name it before its place is known.
+/// The name of a piece of code in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Symbol {
     /// A function of the module, by its index among the defined ones.
     Function(u32),
-    /// The way from the host into functions of that type.
+    /// The entry trampoline of that type.
     Entry(u32),
-    /// The way from compiled code to host functions of that type.
+    /// The exit trampoline of that type.
     Exit(u32),
-    /// The way from compiled code to a runtime function.
+    /// The trampoline of a builtin.
     Builtin(Builtin),
-    /// A function that stands behind a guard, which has its name.
+    /// A function with a guard; the guard is `Function`.
     GuardedFunction(u32),
-    /// A way to host functions that stands behind a guard, which has its name.
+    /// An exit trampoline with a guard; the guard is `Exit`.
     GuardedExit(u32),
 }
 
@@ -34,14 +34,14 @@ impl Symbol {
             Self::Function(index) => (FUNCTION, index),
             Self::Entry(index) => (ENTRY, index),
             Self::Exit(index) => (EXIT, index),
-            Self::Builtin(builtin) => (BUILTIN, builtin as u32),
+            Self::Builtin(builtin) => (BUILTIN, builtin.number()),
             Self::GuardedFunction(index) => (GUARDED_FUNCTION, index),
             Self::GuardedExit(index) => (GUARDED_EXIT, index),
         };
         UserExternalName { namespace, index }
     }
 
-    /// What the code generator's name stands for.
+    /// The symbol of the code generator's name.
     pub(crate) fn from_external_name(name: &UserExternalName) -> Option<Self> {
         match name.namespace {
             FUNCTION => Some(Self::Function(name.index)),

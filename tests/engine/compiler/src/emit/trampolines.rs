@@ -1,8 +1,8 @@
-//! The ways into and out of compiled code.
+//! Trampolines into and out of compiled code.
 //!
-//! An *entry* trampoline leads from the host to a function: it records where the activation begins and where a trap
-//! resumes. An *exit* trampoline leads from a function to a host function, a *builtin* trampoline to the runtime:
-//! both record where the activation ends, so that a collection behind them can walk it.
+//! The host calls functions through *entry* trampolines, which record where the activation begins and where a trap
+//! resumes. Functions call host functions through *exit* trampolines and the runtime through *builtin* trampolines.
+//! Both record where the activation ends, so that a collection can walk it.
 
 use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, InstBuilder, MemFlagsData,
@@ -162,7 +162,7 @@ fn call_runtime(emit: &mut Emitter<'_, '_>, builtin: Builtin, args: &[Value]) ->
     let builtins = emit.env.vm.context_builtins();
     let word = emit.env.vm.pointer_bytes();
     let addresses = emit.fixed(args[0], builtins);
-    let function = emit.fixed(addresses, array_offset(builtin as u32, word));
+    let function = emit.fixed(addresses, array_offset(builtin.number(), word));
     let signature = emit.env.host_builtin_signature(builtin);
     let signature = emit.builder.import_signature(signature);
     let call = emit.ins().call_indirect(signature, function, args);

@@ -1,4 +1,4 @@
-//! Calls inside the text, resolved: the text then runs wherever it is placed.
+//! Relocations: the distances of calls inside the text, which then runs at any address.
 //!
 //! | machine | where | what is written |
 //! | --- | --- | --- |
@@ -11,14 +11,14 @@ use cranelift_codegen::binemit::Reloc;
 use crate::emit::Symbol;
 use crate::error::CompileError;
 
-/// A place in the text that depends on where another piece of code is.
+/// A place in the text that holds the distance to another piece of code.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Relocation {
-    /// Where in the text.
+    /// The offset of the place in the text.
     pub(crate) place: u32,
-    /// How the distance is written there.
+    /// The encoding of the distance.
     pub(crate) kind: Reloc,
-    /// What it leads to.
+    /// The other piece of code.
     pub(crate) target: Symbol,
     /// Added to the distance.
     pub(crate) addend: i64,
@@ -74,7 +74,7 @@ fn arm64_call(word: &mut [u8; 4], distance: i64) -> Result<(), CompileError> {
     Ok(())
 }
 
-/// The operands of `auipc` and `jalr`; the second is signed, so the first is rounded.
+/// The operands of `auipc` and `jalr`. The second is signed, so the first is rounded.
 fn riscv_halves(distance: i64) -> Result<(u32, u32), CompileError> {
     let distance = i32::try_from(distance).map_err(|_| too_far())?;
     let high = distance.checked_add(0x800).ok_or_else(too_far)?;

@@ -28,9 +28,9 @@ impl StackMaps {
             .push(return_offset.into(), frame_bytes, references.into_iter());
     }
 
-    /// The bytes of the section; none if no reference is live at any call.
+    /// The bytes of the section; empty if no reference is live at any call.
     ///
-    /// `wasmtime-environ` writes the section only into an object file, from which this takes it.
+    /// `wasmtime-environ` writes the section only into an object file, so this writes one and reads it back.
     pub(crate) fn finish(self) -> Result<Vec<u8>, CompileError> {
         // Any machine will do: the section is the same for each.
         let (elf, machine) = (BinaryFormat::Elf, Architecture::X86_64);

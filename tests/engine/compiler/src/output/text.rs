@@ -1,4 +1,4 @@
-//! The text of a module: pieces of code one after the other.
+//! The text of a module.
 
 use core::ops::Range;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::output::relocation::Relocation;
 use crate::output::stack_maps::StackMaps;
 use crate::output::unwind::eh_frame;
 
-/// Collects compiled code and what refers to places in it.
+/// Collects pieces of code, one after the other, and the data about them.
 #[derive(Default)]
 pub(crate) struct Text {
     bytes: Vec<u8>,
@@ -38,7 +38,7 @@ pub(crate) struct FinishedText {
 }
 
 impl Text {
-    /// Appends the code of `func`, and returns where it is.
+    /// Appends the code of `func`, and returns its range in the text.
     pub(crate) fn append(
         &mut self,
         symbol: Symbol,
@@ -65,7 +65,7 @@ impl Text {
         Ok(start..end)
     }
 
-    /// The builtins that the code so far calls, in order of their numbers.
+    /// The builtins that the code so far calls, in the order of their numbers.
     pub(crate) fn called_builtins(&self) -> Vec<Builtin> {
         let called = |builtin: &Builtin| {
             let symbol = Symbol::Builtin(*builtin);
@@ -99,7 +99,7 @@ impl Text {
             .map_err(|_| CompileError::Limit("the module's code exceeds 2 GiB".into()))
     }
 
-    /// Fills up with bytes that no machine executes without a fault.
+    /// Fills up to the alignment with bytes that trap when executed.
     fn align(&mut self, isa: &dyn TargetIsa) {
         const INT3: u8 = 0xcc;
         let filler = match isa.triple().architecture {

@@ -1,7 +1,7 @@
 //! Unwind tables for the whole text, in the format of `.eh_frame`.
 //!
-//! The addresses in the tables are relative to themselves, so that text and tables run wherever they are placed
-//! together: the tables right after the text.
+//! Each address in the tables is relative to its own place. Text and tables work at any address if the tables follow
+//! the text directly.
 
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::UnwindInfo;
@@ -10,10 +10,10 @@ use gimli::{DW_EH_PE_pcrel, DW_EH_PE_sdata4, DwEhPe, LittleEndian};
 
 use crate::error::CompileError;
 
-/// What ends a table: an entry of length 0.
+/// The end of the tables: an entry of length 0.
 const TERMINATOR: [u8; 4] = [0; 4];
 
-/// Writes the tables of pieces of code at these offsets in a text of `text_bytes` bytes.
+/// Writes the tables for pieces of code at these offsets in a text of `text_bytes` bytes.
 pub(crate) fn eh_frame(
     isa: &dyn TargetIsa,
     pieces: &[(u32, UnwindInfo)],
@@ -40,7 +40,7 @@ pub(crate) fn eh_frame(
     Ok(bytes)
 }
 
-/// The address of code as seen from tables that lie at address 0: the text ends there.
+/// The address of code if the tables are at address 0, where the text ends.
 fn address(offset: u32, text_bytes: usize) -> Address {
     Address::Constant(u64::from(offset).wrapping_sub(text_bytes as u64))
 }

@@ -8,7 +8,7 @@ use crate::emit::{Symbol, array_offset};
 use crate::error::CompileError;
 use crate::translate::translator::Translator;
 
-/// What is called, and the `vmctx` it gets.
+/// The target of a call.
 enum Callee {
     /// A function of this module.
     Direct(FuncRef),
@@ -62,7 +62,7 @@ impl Translator<'_, '_> {
         })
     }
 
-    /// The function reference at the index on the stack: within bounds, not null, and of that type.
+    /// The element at the index on the stack. Traps unless it exists, is not null, and has that type.
     fn checked_element(&mut self, ty: u32, table: u32) -> Callee {
         let index = self.pop();
         let address = self.element_address(table, index, TrapCode::UndefinedElement);

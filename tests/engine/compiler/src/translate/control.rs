@@ -47,7 +47,7 @@ impl Translator<'_, '_> {
         Ok(true)
     }
 
-    /// Passes over an instruction that control does not reach.
+    /// Skips an instruction that control does not reach.
     pub(crate) fn skip(&mut self, operator: &Operator<'_>) {
         match operator {
             Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
@@ -172,7 +172,7 @@ impl Translator<'_, '_> {
         self.frames.last().expect("a valid body closes its blocks")
     }
 
-    /// Goes on behind the innermost frame with its results, if control gets to its end.
+    /// Leaves the innermost frame with its results, if control reaches its end.
     fn fall_through(&mut self) {
         if !self.reachable {
             return;
@@ -191,7 +191,7 @@ impl Translator<'_, '_> {
         self.ins().jump(block, &args);
     }
 
-    /// Where a branch of that depth leads, and how many operands it takes along.
+    /// The target of a branch of that depth, and the number of operands it takes along.
     fn target(&mut self, depth: u32) -> (Block, usize) {
         let index = self.frames.len() - 1 - depth as usize;
         let frame = &mut self.frames[index];

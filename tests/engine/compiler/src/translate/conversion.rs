@@ -8,7 +8,7 @@ use wasmparser::Operator;
 
 use crate::translate::translator::Translator;
 
-/// The integers that a float is truncated to.
+/// Whether integers are signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sign {
     Signed,
@@ -80,7 +80,7 @@ impl Translator<'_, '_> {
         self.trap_unless(below_high, TrapCode::IntegerOverflow);
     }
 
-    /// A constant of the type of another float; each bound is exact in that type.
+    /// A constant of the type of `like`. Each bound is exact in that type.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the bounds of a 32-bit float are 32-bit floats"
@@ -93,9 +93,10 @@ impl Translator<'_, '_> {
     }
 }
 
-/// The nearest floats outside of the integers' range: `low < x < high` is what may be truncated.
+/// The nearest floats outside the integers' range: `x` can be truncated if `low < x < high`.
 ///
-/// Where the float type cannot express the least integer minus one, the next float below it is as good.
+/// If the float type cannot express the least integer minus one, the next float below the least integer takes its
+/// place.
 fn exclusive_bounds(float: Type, integer: Type, sign: Sign) -> (f64, f64) {
     let two_to = |exponent: i32| 2f64.powi(exponent);
     let bits = if integer == types::I32 { 32 } else { 64 };

@@ -17,7 +17,7 @@ pub(crate) struct Frame {
     pub(crate) height: usize,
 }
 
-/// The kind of a frame, with what only that kind has.
+/// The kind of a frame, with the data of that kind.
 pub(crate) enum FrameKind {
     /// A block, or an `if` after its `else`.
     Block,

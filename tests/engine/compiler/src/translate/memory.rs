@@ -14,7 +14,7 @@ struct Width {
     opcode: Opcode,
     /// The type of the operand.
     ty: Type,
-    /// How many bytes of memory it touches.
+    /// The number of bytes it accesses.
     bytes: u8,
     arg: MemArg,
 }
@@ -124,9 +124,9 @@ impl Translator<'_, '_> {
             .expect("a function uses a handful of kinds of memory")
     }
 
-    /// The address of an access and what is left of its offset; raises a trap unless all of it is in the memory.
+    /// The address of an access, and the rest of its offset. Traps unless all of the access is in the memory.
     ///
-    /// Index, offset and size are below 2^33 together, so that their sum cannot wrap in 64 bits.
+    /// The sum of index, offset and size is below 2^33 + 2^4, so it cannot wrap in 64 bits.
     fn checked_address(&mut self, index: Value, width: &Width) -> (Value, Offset32) {
         let memory = self.memory_pointer(width.arg.memory);
         let len = self.memory_len(memory);

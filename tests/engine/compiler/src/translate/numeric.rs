@@ -9,7 +9,7 @@ use wasmparser::Operator;
 use crate::translate::translator::Translator;
 
 impl Translator<'_, '_> {
-    /// Translates an instruction that only computes.
+    /// Translates a numeric instruction.
     pub(crate) fn numeric(&mut self, operator: &Operator<'_>) -> bool {
         if let Some(opcode) = binary_opcode(operator) {
             self.binary(opcode);
@@ -65,7 +65,7 @@ impl Translator<'_, '_> {
         self.push_truth(truth);
     }
 
-    /// Pushes a truth value as Wasm has it: a 32-bit 0 or 1.
+    /// Pushes a truth value as a 32-bit 0 or 1.
     fn push_truth(&mut self, truth: Value) {
         let truth = self.ins().uextend(types::I32, truth);
         self.push(truth);
@@ -97,7 +97,7 @@ impl Translator<'_, '_> {
         true
     }
 
-    /// The least number divided by -1 is the one signed quotient that does not fit.
+    /// Traps if the signed quotient does not fit: the least number divided by -1.
     fn check_quotient(&mut self, dividend: Value, divisor: Value) {
         let least = match self.type_of(dividend) {
             types::I32 => i64::from(i32::MIN),

@@ -1,4 +1,4 @@
-//! Tables, and references that are not in one.
+//! Tables and references.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
@@ -117,7 +117,7 @@ impl Translator<'_, '_> {
         self.ins().load(pointer, flags, table, offset)
     }
 
-    /// The address of an element; raises `code` if the table does not have it.
+    /// The address of an element. Traps with `code` if the table does not have it.
     pub(crate) fn element_address(&mut self, table: u32, index: Value, code: TrapCode) -> Value {
         let table = self.table_pointer(table);
         let len = self.table_len(table);

@@ -88,7 +88,7 @@ impl<'f, 'm> Translator<'f, 'm> {
         param
     }
 
-    /// Pops an operand; validation found that there is one.
+    /// Pops an operand.
     pub(crate) fn pop(&mut self) -> Value {
         debug_assert!(
             self.pending_above(self.stack.len() - 1) == 0,

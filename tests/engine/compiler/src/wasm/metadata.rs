@@ -1,4 +1,4 @@
-//! What a module says about itself, for the runtime and for its own functions.
+//! The description of a module, for the runtime and for the translation of its functions.
 
 use vmexternref_engine_abi::{
     CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
@@ -23,11 +23,11 @@ pub(crate) struct Metadata<'w> {
     pub(crate) tables: Vec<TableType>,
     /// All globals, the imported ones first.
     pub(crate) globals: Vec<GlobalType>,
-    /// How many functions are imported.
+    /// The number of imported functions.
     pub(crate) imported_functions: u32,
 }
 
-/// Reads a module that was found valid.
+/// Reads a valid module.
 pub(crate) fn read(wasm: &[u8], target: Target, zeal: bool) -> Result<Metadata<'_>, CompileError> {
     let mut metadata = Metadata {
         module: CompiledModule::new(target, zeal),
@@ -153,14 +153,14 @@ impl<'w> Metadata<'w> {
     }
 }
 
-/// The item of that index; validation promised that it exists.
+/// The item of that index. In a valid module it exists.
 pub(crate) fn item<T>(items: &[T], index: u32) -> Result<&T, CompileError> {
     items
         .get(index as usize)
         .ok_or_else(|| unexpected("index out of range"))
 }
 
-/// An error for what validation should have refused.
+/// The error for a construct that validation should have refused.
 pub(crate) fn unexpected(what: &str) -> CompileError {
     CompileError::Unsupported(format!("{what} after validation"))
 }
@@ -175,7 +175,7 @@ fn func_type(ty: &SubType) -> Result<FuncType, CompileError> {
     Ok(FuncType::new(list(ty.params())?, list(ty.results())?))
 }
 
-/// The runtime's name for a value type.
+/// The engine's value type.
 pub(crate) fn val_type(ty: wasmparser::ValType) -> Result<ValType, CompileError> {
     match ty {
         wasmparser::ValType::I32 => Ok(ValType::I32),

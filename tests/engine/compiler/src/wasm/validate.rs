@@ -1,15 +1,15 @@
-//! Which modules are accepted: WebAssembly 2.0 without SIMD, and tail calls.
+//! Validation: WebAssembly 2.0 without SIMD, and tail calls.
 
 use wasmparser::{Parser, Validator, WasmFeatures};
 
 use crate::error::CompileError;
 
-/// What this engine has.
+/// The features of this engine.
 pub(crate) const SUPPORTED: WasmFeatures = WasmFeatures::WASM2
     .difference(WasmFeatures::SIMD)
     .union(WasmFeatures::TAIL_CALL);
 
-/// What it does not have, and what people call it.
+/// The names of features that this engine does not have.
 const UNSUPPORTED: [(&str, WasmFeatures); 16] = [
     ("SIMD", WasmFeatures::SIMD),
     ("relaxed SIMD", WasmFeatures::RELAXED_SIMD),
@@ -38,7 +38,7 @@ const UNSUPPORTED: [(&str, WasmFeatures); 16] = [
     ("custom descriptors", WasmFeatures::CUSTOM_DESCRIPTORS),
 ];
 
-/// Checks the whole module, function bodies included.
+/// Validates the whole module, function bodies included.
 pub(crate) fn validate(wasm: &[u8]) -> Result<(), CompileError> {
     if Parser::is_component(wasm) {
         return Err(CompileError::Unsupported("the component model".into()));
@@ -55,7 +55,7 @@ fn check(wasm: &[u8], features: WasmFeatures) -> wasmparser::Result<()> {
         .map(drop)
 }
 
-/// Tells a module that needs an unsupported feature from one that no feature makes valid.
+/// Names the unsupported features that would make the module valid, if there are any.
 fn explain(wasm: &[u8], error: wasmparser::Error) -> CompileError {
     let everything = UNSUPPORTED
         .iter()

@@ -1,4 +1,4 @@
-//! What the compiler accepts, refuses and produces, seen from outside.
+//! The compiler through its public interface.
 
 mod mutations;
 mod object_files;

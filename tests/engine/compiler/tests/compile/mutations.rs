@@ -34,7 +34,7 @@ fn every_truncation_is_an_error() {
     assert!(ends.len() > 8, "{ends:?}");
     for len in 0..wasm.len() {
         let compiled = compile(&wasm[..len], &options);
-        // A module may end after any section; what is left of the sections must then be consistent.
+        // A module may end after any section; the remaining sections must then be consistent.
         if !ends.contains(&len) {
             assert!(compiled.is_err(), "{len} bytes of {}", wasm.len());
         }

@@ -1,4 +1,4 @@
-//! What the compiler produces goes through object files unchanged.
+//! Object files of compiled modules.
 
 use std::fs;
 use std::path::Path;
@@ -90,7 +90,7 @@ fn damaged_files_are_errors_or_harmless() {
         bytes[at] ^= 0x10;
         match ObjectFile::read(&bytes) {
             Err(_) => errors += 1,
-            // What was hit is nothing that the runtime reads, such as a symbol's name.
+            // The runtime does not read the changed byte: it belongs to a symbol's name, for instance.
             Ok(file) => assert_eq!(format!("{file:?}"), whole, "byte {at}"),
         }
         bytes[at] ^= 0x10;

@@ -1,4 +1,4 @@
-//! What is refused, and the one line that says why.
+//! Refused modules, and the message of each error.
 
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
 

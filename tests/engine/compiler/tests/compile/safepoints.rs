@@ -1,4 +1,4 @@
-//! Stack maps are where references live across calls, and nowhere else.
+//! Stack maps name the references that are live across a call, and nothing else.
 
 use core::ops::Range;
 
@@ -106,7 +106,7 @@ fn function_references_and_numbers_are_in_no_map() {
     );
 }
 
-/// The slow path of `table.get` collects: what else is live is in its map, what it loads is not.
+/// The slow path of `table.get` collects. Its map names the other live references, but not the loaded one.
 #[test]
 fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
     of_each_function(
@@ -128,7 +128,7 @@ fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
     );
 }
 
-/// What is used up before anything can release it is never inserted, and so nothing is called.
+/// An operand that is used up before anything can release it is never inserted, so there is no call.
 #[test]
 fn operands_that_are_used_up_at_once_cost_no_call() {
     of_each_function(
@@ -188,4 +188,24 @@ fn maps_lie_in_functions_and_their_slots_in_frames() {
             }
         },
     );
+}
+
+#[test]
+fn safepoints_are_return_addresses() {
+    let text = format!(
+        "(module {IMPORTS}
+            (func $f (param externref) (result externref) call $gc local.get 0)
+            (func (param externref) (result externref) local.get 0 call $f call $gc))"
+    );
+    let module = compile_text(&text, &options("aarch64-unknown-none", false)).expect("valid");
+    let (code, _) = module.text.as_chunks::<4>();
+    let points: Vec<_> = by_function(&module).into_iter().flatten().collect();
+    assert_eq!(live(&points), [1, 1]);
+    for point in points {
+        assert_eq!(point.return_offset % 4, 0);
+        let before = u32::from_le_bytes(code[point.return_offset as usize / 4 - 1]);
+        let is_bl = before >> 26 == 0b10_0101;
+        let is_blr = before & 0xffff_fc1f == 0xd63f_0000;
+        assert!(is_bl || is_blr, "{before:#x}");
+    }
 }

@@ -6,7 +6,7 @@ use wast::{QuoteWat, WastDirective, WastExecute, Wat};
 
 use crate::{TARGETS, options};
 
-/// What was seen of one kind of directive.
+/// Counts of modules.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     compiled: usize,
@@ -93,7 +93,7 @@ fn all_modules_compile_for_this_machine() {
     }
 }
 
-/// The scripts that need every instruction once; the others repeat them.
+/// A few scripts cover all instructions.
 #[test]
 fn all_instructions_compile_for_other_machines() {
     const NAMES: [&str; 16] = [

@@ -81,7 +81,7 @@ fn a_large_frame_stands_behind_a_guard() {
     });
 }
 
-/// Where the pieces of code start that the unwind tables describe.
+/// The start of each piece of code that the unwind tables describe.
 fn described(module: &CompiledModule) -> BTreeSet<i64> {
     let absolute = |(offset, relative): &(usize, i32)| {
         let base = i64::try_from(module.text.len() + offset).expect("small");
@@ -90,7 +90,7 @@ fn described(module: &CompiledModule) -> BTreeSet<i64> {
     entries(&module.eh_frame).0.iter().map(absolute).collect()
 }
 
-/// The place and value of each entry's first address, and what follows the last entry.
+/// The place and value of each entry's first address, and the bytes after the last entry.
 fn entries(eh_frame: &[u8]) -> (Vec<(usize, i32)>, &[u8]) {
     let word = |at: usize| -> [u8; 4] { eh_frame[at..at + 4].try_into().expect("four bytes") };
     let mut found = Vec::new();

@@ -18,17 +18,17 @@ use crate::value::Reference;
 /// The result of a `grow` instruction that did nothing: -1.
 const NOT_GROWN: u32 = u32::MAX;
 
-/// The addresses of all builtins, in order of their numbers.
+/// The addresses of all builtins, in the order of their numbers.
 pub(crate) static BUILTINS: Addresses = Addresses(addresses());
 
 /// Addresses of functions, which any thread may call.
 pub(crate) struct Addresses([*const u8; Builtin::ALL.len()]);
 
-// SAFETY: the addresses are those of functions and never change.
+// SAFETY: the addresses belong to functions and never change.
 unsafe impl Sync for Addresses {}
 
 impl Addresses {
-    /// The array as a [`VMContext`](crate::VMContext) holds it.
+    /// The array, for a [`VMContext`](crate::VMContext).
     pub(crate) const fn as_ptr(&self) -> *const *const u8 {
         self.0.as_ptr()
     }

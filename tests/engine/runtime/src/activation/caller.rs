@@ -1,4 +1,4 @@
-//! What a host function knows of who called it.
+//! The caller of a host function.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -13,21 +13,21 @@ use crate::store::Store;
 /// The store and the instance that called a host function.
 pub struct Caller<'a> {
     store: &'a Store,
-    /// Absent if the host itself called.
+    /// `None` if the host itself called.
     instance: Option<&'a InstanceItem>,
 }
 
 impl<'a> Caller<'a> {
-    /// Runs `f` with the caller of a raw host function.
+    /// Calls `f` with the caller of a raw host function.
     ///
     /// # Safety
     ///
-    /// `caller` is what the function was called with.
+    /// `caller` is the second argument of a running raw host function.
     #[inline]
     pub unsafe fn with<R>(caller: *const VMContext, f: impl FnOnce(&Caller<'_>) -> R) -> R {
-        // SAFETY: whoever calls a host function passes a context, and keeps its store alive meanwhile.
+        // SAFETY: a call of a host function passes a context, and its store outlives the call.
         let store: ManuallyDrop<Store> = unsafe { Store::borrow_raw((*caller).store) };
-        // SAFETY: the same context lives as long as the call.
+        // SAFETY: the context outlives the call, too.
         let instance = unsafe { InstanceItem::from_context(caller) };
         f(&Caller {
             store: &store,
@@ -41,7 +41,7 @@ impl<'a> Caller<'a> {
         self.store
     }
 
-    /// What the calling instance exports under that name.
+    /// The export of that name of the calling instance.
     #[must_use]
     pub fn export(&self, name: &str) -> Option<Extern> {
         self.instance?.export(name)
@@ -61,7 +61,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Records a trap; a raw host function returns this status then.
+    /// Records a trap, and returns the status that a raw host function returns then.
     pub fn fail(&self, trap: Trap) -> u32 {
         self.store.inner().trap.set(Some(trap));
         1

@@ -14,10 +14,10 @@ use crate::store::Store;
 use crate::value::{Func, Handle, Val};
 
 impl Func {
-    /// A closure of the host, as a function of type `ty`.
+    /// A function of type `ty` that calls a closure of the host.
     ///
-    /// The closure gets its arguments with counts of their own, and room for its results, zero or null at first. It
-    /// must not panic, see the [crate](crate#panics-in-host-functions), and must not hold a strong handle to the
+    /// The closure gets its arguments with counts of their own, and a slice for its results, zero or null at first. It
+    /// must not panic (see the [crate](crate#panics-in-host-functions)), and must not hold a strong handle of the
     /// store, which owns it.
     ///
     /// # Errors
@@ -32,9 +32,9 @@ impl Func {
         unsafe { Self::host_raw(store, &ty, call_closure::<F>, context) }
     }
 
-    /// A host function that gets raw slots, without conversion or allocation.
+    /// A function that calls host code with raw slots, without conversion or allocation.
     ///
-    /// It finds `context` with [`VMHostFunc::context`](crate::VMHostFunc::context).
+    /// The code finds `context` with [`VMHostFunc::context`](crate::VMHostFunc::context).
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl Func {
     ///
     /// # Safety
     ///
-    /// `call` keeps to [`RawHostFn`] for functions of type `ty`, and does not panic.
+    /// `call` does what [`RawHostFn`] says, for functions of type `ty`, and does not panic.
     pub unsafe fn host_raw<T: 'static>(
         store: &Store,
         ty: &FuncType,
@@ -60,7 +60,7 @@ impl Func {
     }
 }
 
-/// A closure of the host: caller, arguments, results.
+/// A closure of the host; it gets caller, arguments and results.
 type HostClosure = dyn Fn(&Caller<'_>, &[Val], &mut [Val]) -> Result<(), Trap>;
 
 /// The context of a function that is a closure.
@@ -75,7 +75,7 @@ struct Closure<F> {
 ///
 /// # Safety
 ///
-/// As [`RawHostFn`] says, for a function whose context is a `Closure<F>`.
+/// The arguments are those of a [`RawHostFn`], for a function whose context is a `Closure<F>`.
 unsafe extern "C" fn call_closure<F>(
     host: *const VMHostFunc,
     caller: *const VMContext,
@@ -84,7 +84,7 @@ unsafe extern "C" fn call_closure<F>(
 where
     F: Fn(&Caller<'_>, &[Val], &mut [Val]) -> Result<(), Trap> + 'static,
 {
-    // SAFETY: the exit trampoline of this function's type passes its own `vmctx`, whose store is running.
+    // SAFETY: the caller passes the `VMHostFunc` of a function with such a context, whose store outlives the call.
     let closure = unsafe { VMHostFunc::context::<Closure<F>>(host) };
     let run = |caller: &Caller<'_>| {
         // SAFETY: the exit trampoline passes as many slots as the type has.
@@ -94,7 +94,7 @@ where
     unsafe { Caller::with(caller, |caller| caller.status(run(caller))) }
 }
 
-/// Turns slots into values, calls, and turns results into slots.
+/// Turns slots into values, calls the closure, and turns results into slots.
 ///
 /// # Safety
 ///
@@ -117,14 +117,14 @@ unsafe fn call_with_values(
         }
         store.inner().zeal();
         f(caller, args, results)?;
-        // Their destructors may collect: before the results are in the activations table and in no frame yet.
+        // Their destructors may collect, so they run before the results are inserted.
         args.fill(Val::I32(0));
         // SAFETY: there are as many slots as results.
         unsafe { return_values(store, ty, results, values) }
     })?
 }
 
-/// Moves results to where the exit trampoline reads them.
+/// Moves results into the slots that the exit trampoline reads.
 ///
 /// # Safety
 ///
@@ -165,7 +165,7 @@ fn wrong_result(index: usize, result: &Val, expected: ValType) -> Trap {
     })
 }
 
-/// Lends `count` values, from the stack if they are few.
+/// Calls `f` with `count` values, on the stack if they are few.
 fn with_vals<R>(count: usize, f: impl FnOnce(&mut [Val]) -> R) -> Result<R, TrapCode> {
     let mut few = [const { Val::I32(0) }; 8];
     if let Some(vals) = few.get_mut(..count) {

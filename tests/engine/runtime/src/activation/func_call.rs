@@ -21,7 +21,7 @@ impl Func {
         Ok(store.inner().type_of(func).clone())
     }
 
-    /// Calls it.
+    /// Calls the function.
     ///
     /// # Errors
     ///
@@ -38,7 +38,9 @@ impl Func {
         Ok(results)
     }
 
-    /// Calls it and puts the results where the caller wants them; allocates nothing for up to 16 of them.
+    /// Calls the function and stores its results in `results`.
+    ///
+    /// It allocates nothing for up to 16 parameters and results.
     ///
     /// # Errors
     ///
@@ -58,7 +60,7 @@ impl Func {
                 found: results.len(),
             });
         }
-        // What is overwritten below must not run a destructor, which could collect what is not yet cloned.
+        // The old values go first: a destructor between two results could collect and free the second.
         results.fill(Val::I32(0));
         with_slots(ty.slots(), |slots| {
             if func.is_wasm() {
@@ -67,7 +69,7 @@ impl Func {
             for (arg, slot) in args.iter().zip(&mut *slots) {
                 *slot = arg.to_bits();
             }
-            // SAFETY: the slots hold arguments of the function's type, and its references are in the table.
+            // SAFETY: the slots hold arguments of the function's type, and the references among them are in the table.
             unsafe { invoke(store, func, slots.as_mut_ptr()) }?;
             for ((result, &ty), &bits) in results.iter_mut().zip(&ty.results).zip(slots.iter()) {
                 // SAFETY: the slot holds a result of that type, alive because nothing has collected yet.
@@ -77,7 +79,7 @@ impl Func {
         })?
     }
 
-    /// Calls it with raw slots: arguments before, results after.
+    /// Calls the function with raw slots: arguments before the call, results after it.
     ///
     /// A reference among the results is alive until something collects.
     ///
@@ -87,12 +89,13 @@ impl Func {
     ///
     /// # Safety
     ///
-    /// `slots` points to as many slots as [`FuncType::slots`] says, zero-extended arguments first. References among
-    /// them came out of [`Store::insert`] after one [`Store::reserve`] for all of them, and nothing has collected since.
+    /// `slots` points to as many slots as [`FuncType::slots`] says, the first of which hold the zero-extended
+    /// arguments. References among them are results of [`Store::insert`] after one [`Store::reserve`] for all of them,
+    /// and nothing has collected since.
     #[inline]
     pub unsafe fn call_raw(&self, store: &Store, slots: *mut u64) -> Result<(), CallError> {
         let func = self.0.resolve(store.inner().identity())?;
-        // SAFETY: the caller passes what the function's type asks for.
+        // SAFETY: the caller passes slots for the function's type.
         Ok(unsafe { invoke(store, func, slots) }?)
     }
 }
@@ -131,7 +134,7 @@ fn insert_references(store: &StoreInner, args: &[Val]) -> Result<(), OutOfMemory
     Ok(())
 }
 
-/// Lends `count` slots, from the stack if they are few.
+/// Calls `f` with `count` slots, on the stack if they are few.
 fn with_slots<R>(count: usize, f: impl FnOnce(&mut [u64]) -> R) -> Result<R, CallError> {
     let mut few = [0; 16];
     if let Some(slots) = few.get_mut(..count) {

@@ -1,4 +1,4 @@
-//! The way into Wasm.
+//! Calls through entry trampolines.
 
 use core::hint::black_box;
 use core::mem;
@@ -17,12 +17,12 @@ type EntryTrampoline = unsafe extern "C" fn(
     slots: *mut u64,
 ) -> u32;
 
-/// Calls a function with arguments in `slots`, which take the results.
+/// Calls a function. `slots` hold its arguments, and take its results.
 ///
 /// # Safety
 ///
-/// The slots are as many as the function's type asks for, and hold arguments of its types; references among them are
-/// in the activations table, and nothing has collected since.
+/// `slots` points to slots for the function's type, which hold arguments of its types. References among them are in the
+/// activations table, and nothing has collected since they were inserted.
 pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) -> Result<(), Trap> {
     let local = 0;
     let stack_pointer = ptr::from_ref(black_box(&local)).addr();
@@ -41,7 +41,7 @@ pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) ->
             unsafe { context.record.enter(|| call_wasm(func, slots)) }
         })
     } else {
-        // SAFETY: it is a host function, and the caller passes what it takes.
+        // SAFETY: `func` is a host function, and the caller passes slots for its type.
         unsafe { call_host(store, func, slots) }
     };
     if status == 0 {
@@ -55,16 +55,16 @@ pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) ->
 ///
 /// # Safety
 ///
-/// As for [`invoke`], inside of an activation of its own.
+/// As for [`invoke`], in an activation of its own.
 unsafe fn call_wasm(func: &VMFuncRef, slots: *mut u64) -> u32 {
-    // SAFETY: a function that has an entry trampoline got it from the module that defines it.
+    // SAFETY: the entry trampoline of a function is one that the compiler made for its type.
     let enter: EntryTrampoline = unsafe { mem::transmute(func.entry) };
     let vmctx = func.vmctx.get().cast();
-    // SAFETY: the caller passes what the function's type, and so its trampoline, asks for.
+    // SAFETY: the caller passes slots for the function's type, which is the trampoline's type.
     unsafe { enter(vmctx, vmctx, func.wasm_call.get(), slots) }
 }
 
-/// Calls a host function for the host.
+/// Calls a host function directly.
 ///
 /// # Safety
 ///
@@ -72,11 +72,11 @@ unsafe fn call_wasm(func: &VMFuncRef, slots: *mut u64) -> u32 {
 unsafe fn call_host(store: &Store, func: &VMFuncRef, slots: *mut u64) -> u32 {
     let no_instance = VMContext::without_instance(store.context_ptr());
     let host = func.vmctx.get().cast::<VMHostFunc>();
-    // SAFETY: the `vmctx` of a host function is its `VMHostFunc`, and the caller passes what it takes.
+    // SAFETY: the `vmctx` of a host function is its `VMHostFunc`, and the caller passes slots for its type.
     unsafe { ((*host).call)(host, &raw const no_instance, slots) }
 }
 
-/// What an inner entry overwrites; dropping it puts it back.
+/// The fields that a nested entry overwrites. Dropping it restores them.
 struct OuterEntry<'s> {
     context: &'s VMStoreContext,
     stack_limit: usize,

@@ -26,8 +26,8 @@ cfg_select! {
 ///
 /// # Safety
 ///
-/// The three are an exception handler of a `try_call` in progress on this stack, and no abandoned frame has anything
-/// left to do.
+/// The arguments describe the exception handler of a `try_call` in progress on this stack, and no abandoned frame has
+/// anything left to do.
 pub(crate) unsafe fn resume(pc: usize, sp: usize, fp: usize) -> ! {
     // SAFETY: the caller keeps the contract.
     unsafe { machine::resume(pc, sp, fp) }

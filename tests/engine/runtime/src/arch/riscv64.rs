@@ -8,7 +8,7 @@ use core::arch::asm;
 ///
 /// As for [`resume`](super::resume).
 pub(super) unsafe fn resume(pc: usize, sp: usize, fp: usize) -> ! {
-    // SAFETY: the caller names a handler that expects exactly these registers, and gives up all younger frames.
+    // SAFETY: the caller passes the handler's registers, and gives up all younger frames.
     unsafe {
         asm!(
             "mv sp, a1",

@@ -1,7 +1,7 @@
-//! Whether the indices in a compiled module can be trusted.
+//! The check of a compiled module.
 //!
-//! A compiler in the same process always passes. A file may be damaged, and no index in it may make the runtime
-//! panic or read where it should not. What the machine code does cannot be checked.
+//! A module from a file may contradict itself. After the check, no index in it makes the runtime panic or read outside
+//! an array. The machine code itself cannot be checked.
 
 use core::ops::Range;
 
@@ -12,7 +12,7 @@ use vmexternref_engine_abi::{
 
 use crate::error::LoadError;
 
-/// Checks everything that instantiation relies on.
+/// Checks everything that loading and instantiation rely on.
 pub(crate) fn check(module: &CompiledModule) -> Result<(), LoadError> {
     if module.target != Target::HOST || module.target.architecture == Architecture::Other {
         return Err(LoadError::WrongTarget {
@@ -41,7 +41,7 @@ fn check_code(module: &CompiledModule) -> Checked {
     let inside = |range: &Range<u32>| range.start < range.end && range.end <= len;
     require(
         module.functions.iter().all(inside),
-        "a function outside of the text",
+        "a function outside the text",
     )?;
     let trampolines = [&module.entry_trampolines, &module.exit_trampolines];
     require(
@@ -52,7 +52,7 @@ fn check_code(module: &CompiledModule) -> Checked {
     )?;
     require(
         trampolines.into_iter().flatten().all(|&start| start < len),
-        "a trampoline outside of the text",
+        "a trampoline outside the text",
     )
 }
 
@@ -212,8 +212,8 @@ mod tests {
 
     use vmexternref_engine_abi::{
         CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
-        FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TableType, Target,
-        ValType,
+        FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TEXT_ALIGN,
+        TableType, Target, ValType,
     };
 
     use super::check;
@@ -228,7 +228,7 @@ mod tests {
         offset: ConstExpr::I32Const(0),
     };
 
-    /// Damages an empty module, and expects that it is refused for that reason.
+    /// Damages an empty module, and expects that reason for its refusal.
     fn refused(reason: &'static str, damage: impl FnOnce(&mut CompiledModule)) {
         let mut module = CompiledModule::new(Target::HOST, false);
         assert_eq!(check(&module), Ok(()));
@@ -249,13 +249,13 @@ mod tests {
         refused("the text's length is not aligned", |module| {
             module.text = vec![0; 3];
         });
-        refused("a function outside of the text", |module| {
+        refused("a function outside the text", |module| {
             module.functions.push(0..1);
         });
         refused("not one trampoline per type", |module| {
             module.types = vec![FuncType::new([], [])];
         });
-        refused("a trampoline outside of the text", |module| {
+        refused("a trampoline outside the text", |module| {
             module.types = vec![FuncType::new([], [])];
             module.entry_trampolines = vec![0];
             module.exit_trampolines = vec![0];
@@ -266,6 +266,19 @@ mod tests {
     fn definitions_that_contradict_each_other_are_refused() {
         let object = |init| GlobalDefinition { ty: OBJECT, init };
         refused("not one type per function", |module| {
+            module.function_types = vec![0];
+        });
+        let takes_i32 = || ExternType::Func(FuncType::new([ValType::I32], []));
+        refused("a function of unknown type", |module| {
+            module.imports = vec![import(takes_i32())];
+            module.function_types = vec![0];
+        });
+        refused("an imported function of two types", |module| {
+            module.text = vec![0; TEXT_ALIGN];
+            module.types = vec![FuncType::new([], [])];
+            module.entry_trampolines = vec![0];
+            module.exit_trampolines = vec![0];
+            module.imports = vec![import(takes_i32())];
             module.function_types = vec![0];
         });
         refused("an impossible table", |module| {
@@ -305,6 +318,13 @@ mod tests {
             module.elements = vec![ElementSegment {
                 mode: ACTIVE,
                 ty: ValType::FuncRef,
+                items: Vec::new(),
+            }];
+        });
+        refused("an element segment without references", |module| {
+            module.elements = vec![ElementSegment {
+                mode: SegmentMode::Passive,
+                ty: ValType::I32,
                 items: Vec::new(),
             }];
         });

@@ -1,4 +1,4 @@
-//! Where executable memory comes from: the host brings it.
+//! The host's executable memory.
 
 use alloc::boxed::Box;
 
@@ -6,15 +6,18 @@ use crate::error::PlaceError;
 
 /// Makes bytes executable.
 ///
-/// The std host maps pages; a kernel copies into memory that it marked executable.
+/// A host with `std` maps pages. A kernel copies into memory that it has marked executable.
 ///
 /// # Safety
 ///
-/// An implementer guarantees that `place` returns code whose [`base`](PlacedCode::base) is aligned as asked and is
-/// followed, unchanged, readable and executable until the value is dropped, by the whole text and, right after it,
-/// the unwind tables; and that instruction caches are coherent when `place` returns.
+/// An implementer guarantees for the code that `place` returns:
+///
+/// - its [`base`](PlacedCode::base) is aligned to `align`;
+/// - the whole text starts there, and the unwind tables follow it directly;
+/// - all bytes are readable and executable, and do not change, until the value is dropped;
+/// - instruction caches are coherent when `place` returns.
 pub unsafe trait CodePlacer {
-    /// Copies `text` and right behind it `eh_frame` to executable memory.
+    /// Copies `text`, and directly behind it `eh_frame`, to executable memory.
     ///
     /// A host with an unwinder may register `eh_frame` here, and deregister it when the placed code is dropped.
     ///

@@ -14,7 +14,7 @@ use crate::error::LoadError;
 ///
 /// Dropping it unregisters the stack maps and frees the code.
 pub(crate) struct LoadedCode {
-    /// Taken when dropped.
+    /// `None` only while the value is dropped.
     registration: Option<Registration>,
     registry: Arc<StackMapRegistry>,
     placed: Box<dyn PlacedCode>,

@@ -9,8 +9,7 @@ use crate::value::StoreId;
 
 /// A module whose code is in place and whose stack maps are registered.
 ///
-/// It belongs to one store. The store keeps the code and the stack maps until it is dropped, longer than the module if
-/// need be.
+/// It belongs to one store. Code and stack maps stay in place until that store is dropped.
 pub struct Module {
     store: StoreId,
     compiled: CompiledModule,
@@ -21,8 +20,8 @@ pub struct Module {
 impl Module {
     /// A module of the store with this id.
     ///
-    /// `type_ids` are the store-wide ids of the module's types, and `base` is where the store has placed its text. Of
-    /// `compiled` only the description is needed.
+    /// `compiled` needs no code. `type_ids` are the store-wide ids of the module's types, and `base` is the address of
+    /// its text.
     pub(crate) const fn new(
         store: StoreId,
         compiled: CompiledModule,
@@ -37,13 +36,13 @@ impl Module {
         }
     }
 
-    /// What the module needs, in the order in which [`Instance::new`](crate::Instance::new) takes it.
+    /// The imports, in the order in which [`Instance::new`](crate::Instance::new) takes items for them.
     #[must_use]
     pub fn imports(&self) -> &[Import] {
         &self.compiled.imports
     }
 
-    /// What its instances offer.
+    /// The exports of its instances.
     #[must_use]
     pub fn exports(&self) -> &[Export] {
         &self.compiled.exports

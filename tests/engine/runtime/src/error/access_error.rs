@@ -8,28 +8,28 @@ use vmexternref_engine_abi::{TrapCode, ValType};
 
 use crate::error::wrong_store::WrongStore;
 
-/// Why a table, memory or global could not be made, read or written.
+/// Why making, reading or writing a table, memory or global failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccessError {
-    /// It belongs to another store, or the value does.
+    /// The item or the value belongs to another store.
     WrongStore,
     /// A value of the wrong type.
     WrongType {
-        /// What is stored there.
+        /// The type that the item holds.
         expected: ValType,
-        /// What was given.
+        /// The type of the value.
         found: ValType,
     },
-    /// An access outside of a memory.
+    /// An access outside a memory.
     MemoryOutOfBounds,
-    /// An access outside of a table.
+    /// An access outside a table.
     TableOutOfBounds,
-    /// The global cannot change.
+    /// The global is immutable.
     Immutable,
-    /// A minimum beyond the maximum, or an impossible element.
+    /// The type is impossible: its minimum exceeds its maximum, or its elements are not references.
     InvalidType,
-    /// It would become larger than its type, or the store's limits, allow.
+    /// The item would exceed its maximum or the store's limits.
     LimitReached,
     /// There is no memory left.
     OutOfMemory,

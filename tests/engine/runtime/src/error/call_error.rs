@@ -9,33 +9,33 @@ use vmexternref_engine_abi::ValType;
 use crate::error::trap::Trap;
 use crate::error::wrong_store::WrongStore;
 
-/// Why a call was refused or did not return.
+/// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallError {
     /// The callee trapped.
     Trap(Trap),
-    /// The wrong number of arguments.
+    /// The number of arguments is wrong.
     ArgumentCount {
-        /// What the function takes.
+        /// The number of parameters.
         expected: usize,
-        /// What it was given.
+        /// The number of arguments.
         found: usize,
     },
-    /// An argument of the wrong type.
+    /// The type of an argument is wrong.
     ArgumentType {
         /// Its index.
         index: usize,
-        /// What the function takes.
+        /// The type of the parameter.
         expected: ValType,
-        /// What it was given.
+        /// The type of the argument.
         found: ValType,
     },
-    /// Room for the wrong number of results.
+    /// The slice for the results has the wrong length.
     ResultCount {
-        /// What the function returns.
+        /// The number of results.
         expected: usize,
-        /// What there is room for.
+        /// The length of the slice.
         found: usize,
     },
     /// The function, or an argument, belongs to another store.

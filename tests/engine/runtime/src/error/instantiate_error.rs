@@ -11,45 +11,45 @@ use vmexternref_engine_abi::ExternType;
 use crate::error::trap::Trap;
 use crate::error::wrong_store::WrongStore;
 
-/// Why a module could not be instantiated.
+/// Why an instantiation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InstantiateError {
-    /// Nothing was given for an import.
+    /// An import has no item.
     UnknownImport {
         /// The first name.
         module: String,
         /// The second name.
         name: String,
     },
-    /// What was given for an import does not fit.
+    /// The item for an import has another type.
     IncompatibleImport {
         /// The first name.
         module: String,
         /// The second name.
         name: String,
-        /// What the module needs.
+        /// The type that the import asks for.
         expected: Box<ExternType>,
-        /// What it was given.
+        /// The type of the item.
         found: Box<ExternType>,
     },
-    /// More items than imports.
+    /// There are more items than imports.
     TooManyImports {
-        /// How many the module needs.
+        /// The number of imports.
         expected: usize,
-        /// How many it was given.
+        /// The number of items.
         found: usize,
     },
-    /// The module, or an import, belongs to another store.
+    /// The module or an item belongs to another store.
     WrongStore,
-    /// A memory larger than the store allows.
+    /// A memory exceeds the store's limits.
     MemoryLimit {
-        /// The pages it needs.
+        /// Its initial size in pages.
         pages: u32,
     },
-    /// A table larger than the store allows.
+    /// A table exceeds the store's limits.
     TableLimit {
-        /// The elements it needs.
+        /// Its initial number of elements.
         elements: u32,
     },
     /// An active segment does not fit, or the start function trapped.

@@ -8,20 +8,20 @@ use vmexternref_engine_abi::Target;
 
 use crate::error::place_error::PlaceError;
 
-/// Why a compiled module could not be loaded.
+/// Why loading a module failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The code is for another machine.
     WrongTarget {
-        /// What the code is for.
+        /// The machine that the code is for.
         found: Target,
     },
     /// The description contradicts itself.
     Malformed(&'static str),
     /// The host could not place the code.
     Place(PlaceError),
-    /// The stack maps were refused.
+    /// The registry refused the stack maps.
     StackMaps(RegisterError),
     /// There is no memory left.
     OutOfMemory,

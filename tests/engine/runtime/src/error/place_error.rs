@@ -3,13 +3,13 @@
 use core::error::Error;
 use core::fmt;
 
-/// Why code could not be placed.
+/// Why placing code failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlaceError {
     /// There is no memory left.
     OutOfMemory,
-    /// The host does not let the memory be executed.
+    /// The host cannot make memory executable.
     NotExecutable,
     /// The unwind tables are malformed.
     BadUnwindTables,

@@ -1,4 +1,4 @@
-//! A trap as the host sees it.
+//! Traps.
 
 use alloc::string::String;
 use core::fmt;
@@ -11,12 +11,12 @@ use vmexternref_engine_abi::TrapCode;
 pub struct Trap {
     /// The kind of trap.
     pub code: TrapCode,
-    /// What a host function had to say.
+    /// The message of a host function.
     pub message: Option<String>,
 }
 
 impl Trap {
-    /// A host function's own error.
+    /// The trap of a host function that failed.
     pub fn host(message: impl Into<String>) -> Self {
         Self {
             code: TrapCode::Host,

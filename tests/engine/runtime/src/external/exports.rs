@@ -51,6 +51,6 @@ impl InstanceItem {
 /// Names the item whose first field `vm` is.
 fn handle<V, T>(store: StoreId, vm: *const V) -> Option<Handle<T>> {
     let item = NonNull::new(vm.cast::<T>().cast_mut())?;
-    // SAFETY: the arrays of an instance hold addresses of whole items, which their store keeps in place.
+    // SAFETY: the arrays of an instance hold addresses of whole items, and their store keeps these in place.
     Some(unsafe { Handle::new(store, item) })
 }

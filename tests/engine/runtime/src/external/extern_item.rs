@@ -23,7 +23,7 @@ pub enum Extern {
 }
 
 impl Extern {
-    /// Its type, with present sizes for minima.
+    /// Its type; minima are current sizes.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Extern {
         Ok(self.type_in(store.inner())?)
     }
 
-    /// Its type, with present sizes for minima.
+    /// Its type; minima are current sizes.
     pub(crate) fn type_in(&self, store: &StoreInner) -> Result<ExternType, WrongStore> {
         let identity = store.identity();
         Ok(match self {

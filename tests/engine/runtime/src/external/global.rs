@@ -12,7 +12,7 @@ use crate::value::{Handle, Val};
 
 /// A global of a store.
 ///
-/// It names the global, and is only good together with the store.
+/// It names the global, and is valid only together with the store.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Global(pub(crate) Handle<GlobalItem>);
 
@@ -61,7 +61,7 @@ impl Global {
     /// When it belongs to another store.
     pub fn value(&self, store: &Store) -> Result<Val, AccessError> {
         let global = self.item(store)?;
-        // SAFETY: the global holds a value of its type, and what it refers to is alive as long as the global holds it.
+        // SAFETY: the global holds a value of its type, and keeps the object of a reference alive.
         Ok(unsafe { Val::from_bits(store.inner().id(), global.ty().value, global.bits()) })
     }
 
@@ -69,7 +69,7 @@ impl Global {
     ///
     /// # Errors
     ///
-    /// When it is immutable, or the value or the global does not fit.
+    /// When the global is immutable, the value has another type, or one of the two belongs to another store.
     pub fn set(&self, store: &Store, value: &Val) -> Result<(), AccessError> {
         let global = self.item(store)?;
         let ty = global.ty();

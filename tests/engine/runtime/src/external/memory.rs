@@ -13,7 +13,7 @@ use crate::value::Handle;
 
 /// A linear memory of a store.
 ///
-/// It names the memory, and is only good together with the store.
+/// It names the memory, and is valid only together with the store.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Memory(pub(crate) Handle<MemoryItem>);
 
@@ -38,7 +38,7 @@ impl Memory {
         Ok(self.0.resolve(store.inner().identity())?)
     }
 
-    /// Its type, with the present size for a minimum.
+    /// Its type; the minimum is the current size.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Memory {
         Ok(self.item(store)?.ty())
     }
 
-    /// How many pages of 64 KiB there are.
+    /// The number of pages, of 64 KiB each.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// When a limit is reached or there is no memory, or it belongs to another store.
+    /// When a limit or the host's memory is exhausted, or it belongs to another store.
     pub fn grow(&self, store: &Store, delta: u32) -> Result<u32, AccessError> {
         self.item(store)?.grow(delta)
     }
@@ -83,7 +83,7 @@ impl Memory {
         Ok(self.item(store)?.write(to, bytes)?)
     }
 
-    /// Where the bytes are until the memory grows.
+    /// The bytes of the memory, until it grows.
     ///
     /// Every call into Wasm may grow it.
     ///

@@ -12,7 +12,7 @@ use crate::value::{Handle, Val};
 
 /// A table of a store.
 ///
-/// It names the table, and is only good together with the store.
+/// It names the table, and is valid only together with the store.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Table(pub(crate) Handle<TableItem>);
 
@@ -41,7 +41,7 @@ impl Table {
         Ok(self.0.resolve(store.inner().identity())?)
     }
 
-    /// Its type, with the present size for a minimum.
+    /// Its type; the minimum is the current size.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Table {
         Ok(self.item(store)?.ty())
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When there is no such element, or the value or the table does not fit.
+    /// When there is no such element, the value has another type, or one of the two belongs to another store.
     pub fn set(&self, store: &Store, index: u32, value: &Val) -> Result<(), AccessError> {
         let table = self.item(store)?;
         let value = value.to_reference(store.inner().identity(), table.element())?;
@@ -85,7 +85,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When a limit is reached or there is no memory, or the value or the table does not fit.
+    /// When a limit or the host's memory is exhausted, the value has another type, or one of the two belongs to another
+    /// store.
     pub fn grow(&self, store: &Store, delta: u32, value: &Val) -> Result<u32, AccessError> {
         let table = self.item(store)?;
         let value = value.to_reference(store.inner().identity(), table.element())?;
@@ -96,7 +97,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When there are no such elements, or the value or the table does not fit.
+    /// When there are no such elements, the value has another type, or one of the two belongs to another store.
     pub fn fill(&self, store: &Store, to: u32, value: &Val, count: u32) -> Result<(), AccessError> {
         let table = self.item(store)?;
         let value = value.to_reference(store.inner().identity(), table.element())?;
@@ -107,7 +108,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When there are no such elements, or the tables do not fit.
+    /// When there are no such elements, the types differ, or one of the two belongs to another store.
     pub fn copy(
         &self,
         store: &Store,

@@ -1,4 +1,4 @@
-//! Things that a store keeps in place until it is dropped.
+//! Lists whose items never move.
 
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -10,7 +10,7 @@ use crate::heap::owned::Owned;
 
 /// A list that only grows, and whose items never move.
 ///
-/// No item is dropped, and no foreign code runs, while the list is borrowed.
+/// While the list is borrowed, no item is dropped and no foreign code runs.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
     items: RefCell<Vec<Owned<T>>>,
@@ -24,7 +24,7 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Makes sure that the next `count` calls of [`keep`](Self::keep) do not fail.
+    /// Makes room for `count` items, so that the next `count` calls of [`keep`](Self::keep) do not fail.
     pub(crate) fn reserve(&self, count: usize) -> Result<(), OutOfMemory> {
         self.items
             .borrow_mut()
@@ -46,7 +46,7 @@ impl<T> Arena<T> {
         self.keep(item)
     }
 
-    /// How many items there are.
+    /// The number of items.
     pub(crate) fn len(&self) -> usize {
         self.items.borrow().len()
     }

@@ -1,10 +1,10 @@
-//! Zeroed memory that grows without aborting.
+//! Zeroed memory that can grow.
 
 use alloc::alloc::{alloc_zeroed, dealloc, realloc};
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
-/// Bytes of one alignment, all zero at first.
+/// Aligned bytes, all zero at first.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     base: NonNull<u8>,
@@ -25,14 +25,14 @@ impl Buffer {
         self.base
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub(crate) const fn len(&self) -> usize {
         self.layout.size()
     }
 
-    /// Grows to `bytes`; the new ones are zero and the base may have moved.
+    /// Grows to `bytes` bytes. The new ones are zero, and the base may move.
     ///
-    /// Returns `false`, and nothing has changed, when there is no memory or `bytes` is less than there is.
+    /// Returns `false` and changes nothing if there is no memory or the buffer is larger already.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let old = self.layout;
         let Ok(new) = Layout::from_size_align(bytes, old.align()) else {
@@ -42,7 +42,7 @@ impl Buffer {
             return bytes == old.size();
         }
         let grown = if old.size() == 0 {
-            // SAFETY: the size is not zero, for it is more than `old.size()`.
+            // SAFETY: the size is not zero, because it is more than `old.size()`.
             NonNull::new(unsafe { alloc_zeroed(new) })
         } else if bytes - old.size() > old.size() {
             self.move_to_fresh(new).or_else(|| self.extend(new))
@@ -56,11 +56,11 @@ impl Buffer {
         grown.is_some()
     }
 
-    /// Copies the little there is to fresh memory.
+    /// Copies the bytes to fresh memory.
     ///
-    /// The allocator can often get large blocks zeroed for nothing.
+    /// For a small buffer that grows a lot: allocators often get large blocks zeroed for free.
     fn move_to_fresh(&mut self, new: Layout) -> Option<NonNull<u8>> {
-        // SAFETY: the size is not zero, for `grow` asks for more than there is.
+        // SAFETY: the size is not zero, because `grow` asks for more than the old size.
         let fresh = NonNull::new(unsafe { alloc_zeroed(new) })?;
         // SAFETY: both blocks hold `self.len()` bytes, and a fresh block overlaps nothing.
         unsafe { ptr::copy_nonoverlapping(self.base.as_ptr(), fresh.as_ptr(), self.len()) };

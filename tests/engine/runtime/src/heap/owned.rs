@@ -1,4 +1,4 @@
-//! A box that may move while raw pointers lead into it.
+//! A box that may move while raw pointers point into it.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,11 +11,11 @@ use vmexternref_core::OutOfMemory;
 
 /// Owns one heap allocation at a fixed address.
 ///
-/// Moving a `Box` asserts that nobody else points into it; compiled code does.
+/// Moving a `Box` asserts that no other pointer to its contents is used. Compiled code uses some.
 pub(crate) struct Owned<T: ?Sized>(NonNull<T>);
 
 impl<T> Owned<T> {
-    /// Moves `value` to the heap, or gives it back.
+    /// Moves `value` to the heap. Gives it back when there is no memory.
     pub(crate) fn try_new(value: T) -> Result<Self, OutOfMemory<T>> {
         let mut one = Vec::new();
         if one.try_reserve_exact(1).is_err() {
@@ -57,14 +57,15 @@ impl<T: ?Sized> Deref for Owned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the pointer came out of a box that this value owns, and only shared references are ever made to it.
+        // SAFETY: the pointer comes from a box that this value owns, and only shared references are made to its
+        // contents.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T: ?Sized> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: the pointer came out of a box, or of a boxed slice of one element, which has the same layout.
+        // SAFETY: the pointer comes from a box, or from a boxed slice of one element, which has the same layout.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
@@ -75,7 +76,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Owned<T> {
     }
 }
 
-/// Collects exactly `len` items without aborting when memory is out.
+/// Collects `len` items. Fails instead of aborting when there is no memory.
 pub(crate) fn try_collect<T>(
     len: usize,
     items: impl Iterator<Item = T>,

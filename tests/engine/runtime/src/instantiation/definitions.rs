@@ -22,7 +22,7 @@ pub(crate) struct Definitions {
 }
 
 impl Definitions {
-    /// Makes all that `compiled` defines; its functions and imported globals exist already.
+    /// Makes everything that `compiled` defines, except its functions, which exist already.
     pub(crate) fn new(
         store: &StoreInner,
         compiled: &CompiledModule,
@@ -43,7 +43,7 @@ impl Definitions {
         })
     }
 
-    /// Hands everything to the store, or nothing.
+    /// Moves everything to the store, or nothing if there is no memory.
     pub(crate) fn keep(self, store: &StoreInner) -> Result<(), OutOfMemory> {
         store.tables.reserve(self.tables.len())?;
         store.memories.reserve(self.memories.len())?;
@@ -102,7 +102,7 @@ fn make_global(scope: ConstScope<'_>, global: &GlobalDefinition) -> GlobalItem {
     }
     // SAFETY: the scope holds globals of this store, which keeps them.
     let word = unsafe { scope.word(global.init) };
-    // SAFETY: `check` found the constant to be of the global's type, and an import keeps what it refers to.
+    // SAFETY: `check` found the constant to be of the global's type, and an imported global keeps its object alive.
     let value = unsafe { Reference::clone_from_raw(global.ty.value, word) };
     GlobalItem::new(global.ty, value.into_raw() as u64)
 }

@@ -9,7 +9,7 @@ use crate::item::InstanceItem;
 
 /// An instance of a module.
 ///
-/// A cheap handle; the store keeps the instance itself.
+/// It is a cheap handle. The store keeps the instance itself.
 #[derive(Clone)]
 pub struct Instance(pub(crate) Rc<InstanceItem>);
 
@@ -26,7 +26,7 @@ impl Instance {
         exports.filter_map(|export| Some((&*export.name, self.0.exported(export.item)?)))
     }
 
-    /// The module it is made of.
+    /// The module that it is an instance of.
     #[must_use]
     pub fn module(&self) -> &Rc<Module> {
         &self.0.module

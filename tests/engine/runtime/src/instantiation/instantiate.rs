@@ -45,7 +45,7 @@ impl Instance {
     }
 }
 
-/// Makes the instance and everything that it defines; on an error, nothing is left behind.
+/// Makes the instance and everything that its module defines. After an error, nothing is left behind.
 fn allocate(
     store: &Store,
     module: &Rc<Module>,
@@ -75,7 +75,7 @@ fn allocate(
     Ok(Instance(instance))
 }
 
-/// Copies active segments, tables first, and drops what is not passive.
+/// Copies active segments, those of tables first, and drops all segments that are not passive.
 fn initialize(instance: &InstanceItem) -> Result<(), TrapCode> {
     let compiled = instance.module.compiled();
     for (index, segment) in (0..).zip(&compiled.elements) {
@@ -226,6 +226,8 @@ mod tests {
         let instance = instantiate(&store, exporting_everything(), &[global.into()]).unwrap();
         // The test, two globals, two elements.
         assert_eq!(object(&val).unwrap().strong_count(), 5);
+        let table = instance.export("table").and_then(Extern::into_table);
+        assert_eq!(table.unwrap().size(&store), Ok(2));
         let memory = instance.export("memory").and_then(Extern::into_memory);
         let mut bytes = [0; 5];
         memory.unwrap().read(&store, 2, &mut bytes).unwrap();

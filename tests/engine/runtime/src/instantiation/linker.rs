@@ -1,4 +1,4 @@
-//! Items by name, for modules that import them.
+//! Items by name.
 
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -11,14 +11,14 @@ use crate::external::Extern;
 use crate::instantiation::instance::Instance;
 use crate::store::Store;
 
-/// A name space of two levels, from which imports are taken.
+/// A name space of two levels, from which modules import.
 #[derive(Clone, Debug, Default)]
 pub struct Linker {
     modules: BTreeMap<String, BTreeMap<String, Extern>>,
 }
 
 impl Linker {
-    /// Knows no names.
+    /// An empty name space.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -26,7 +26,7 @@ impl Linker {
         }
     }
 
-    /// Defines one name, or redefines it.
+    /// Defines or redefines one name.
     pub fn define(
         &mut self,
         module: impl Into<String>,
@@ -39,7 +39,7 @@ impl Linker {
             .insert(name.into(), item.into());
     }
 
-    /// Defines, under `module`, everything that `instance` exports and nothing else.
+    /// Defines the exports of `instance` under `module`, and removes all other names there.
     pub fn define_instance(&mut self, module: impl Into<String>, instance: &Instance) {
         let names = instance
             .exports()
@@ -48,7 +48,7 @@ impl Linker {
         self.modules.insert(module.into(), names);
     }
 
-    /// What a name stands for.
+    /// The item of that name.
     #[must_use]
     pub fn lookup(&self, module: &str, name: &str) -> Option<Extern> {
         self.modules.get(module)?.get(name).copied()
@@ -58,7 +58,7 @@ impl Linker {
     ///
     /// # Errors
     ///
-    /// [`InstantiateError::UnknownImport`], and all that [`Instance::new`] says.
+    /// [`InstantiateError::UnknownImport`], and the errors of [`Instance::new`].
     pub fn instantiate(
         &self,
         store: &Store,

@@ -1,20 +1,20 @@
-//! Constant expressions: what they are worth in an instance.
+//! Evaluation of constant expressions.
 
 use core::ptr;
 
 use vmexternref_engine_abi::{ConstExpr, VMFuncRef, VMGlobal};
 
-/// What constant expressions may refer to.
+/// The items that constant expressions may refer to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConstScope<'a> {
     /// All functions of the instance.
     pub(crate) functions: &'a [VMFuncRef],
-    /// Its globals, at least the imported ones.
+    /// The globals of the instance, at least the imported ones.
     pub(crate) globals: &'a [*const VMGlobal],
 }
 
 impl ConstScope<'_> {
-    /// The bits of the value; a reference stays where it came from.
+    /// The bits of the value; a reference is borrowed.
     ///
     /// # Panics
     ///

@@ -20,7 +20,7 @@ pub(crate) struct GlobalItem {
 const _: () = assert!(offset_of!(GlobalItem, vm) == 0);
 
 impl GlobalItem {
-    /// A global that holds `bits`; a reference comes with its count.
+    /// A global that holds `bits`. It takes over the count of a reference.
     pub(crate) const fn new(ty: GlobalType, bits: u64) -> Self {
         Self {
             vm: VMGlobal {
@@ -35,13 +35,13 @@ impl GlobalItem {
         self.ty
     }
 
-    /// The bits of the value; a reference stays the global's.
+    /// The bits of the value; a reference is borrowed.
     pub(crate) fn bits(&self) -> u64 {
         // SAFETY: nothing but this thread writes to the cell, and not now.
         unsafe { self.vm.value.get().read() }
     }
 
-    /// The word of a reference, which stays the global's.
+    /// The word of a reference, borrowed.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a reference occupies one word of the value"

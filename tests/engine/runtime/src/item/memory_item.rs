@@ -20,9 +20,9 @@ const PAGE: usize = MemoryType::PAGE_BYTES as usize;
 #[derive(Debug)]
 pub(crate) struct MemoryItem {
     vm: VMMemory,
-    /// Where `vm.base` points to.
+    /// The target of `vm.base`.
     bytes: RefCell<Buffer>,
-    /// As declared.
+    /// The maximum of its type.
     declared_maximum: Option<u32>,
     /// The least of all limits.
     maximum: u32,
@@ -61,7 +61,7 @@ impl MemoryItem {
         &self.vm
     }
 
-    /// The type, with the present size for a minimum, as linking compares it.
+    /// Its type; the minimum is the current size, which imports are matched with.
     pub(crate) fn ty(&self) -> MemoryType {
         MemoryType {
             minimum: self.pages(),

@@ -1,14 +1,14 @@
-//! Passive segments of an instance.
+//! The segments of an instance.
 
 use crate::error::{OutsideMemory, OutsideTable};
 use crate::item::instance_item::InstanceItem;
 use crate::value::Reference;
 
 impl InstanceItem {
-    /// Copies elements of a segment, which is empty once dropped, to a table.
+    /// Copies elements of a segment to a table. A dropped segment is empty.
     ///
-    /// The elements are constants, so that a segment needs no references of its own: functions and immutable imports
-    /// live as long as the store.
+    /// A segment owns no references. Its elements are constants, which refer to functions and immutable globals, and
+    /// these live as long as the store.
     pub(crate) fn table_init(
         &self,
         table: u32,
@@ -24,12 +24,12 @@ impl InstanceItem {
             .init(to, items.len(), from, count, |index| {
                 // SAFETY: the instance's globals live as long as its store.
                 let word = unsafe { self.scope().word(items[index]) };
-                // SAFETY: `check` found the constant to be of that type, and what it refers to is alive.
+                // SAFETY: `check` found the constant to be of that type, and the store keeps its object alive.
                 unsafe { Reference::clone_from_raw(segment.ty, word) }
             })
     }
 
-    /// Copies bytes of a segment, which is empty once dropped, to a memory.
+    /// Copies bytes of a segment to a memory. A dropped segment is empty.
     pub(crate) fn memory_init(
         &self,
         memory: u32,

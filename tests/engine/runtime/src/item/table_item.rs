@@ -22,10 +22,10 @@ const WORD: usize = size_of::<usize>();
 #[derive(Debug)]
 pub(crate) struct TableItem {
     vm: VMTable,
-    /// Where `vm.base` points to; never borrowed while a reference is dropped.
+    /// The target of `vm.base`; never borrowed while a reference is dropped.
     slots: RefCell<Buffer>,
     element: ValType,
-    /// As declared.
+    /// The maximum of its type.
     declared_maximum: Option<u32>,
     /// The least of all limits.
     maximum: u32,
@@ -61,7 +61,7 @@ impl TableItem {
         self.element
     }
 
-    /// The type, with the present size for a minimum, as linking compares it.
+    /// Its type; the minimum is the current size, which imports are matched with.
     pub(crate) fn ty(&self) -> TableType {
         TableType {
             element: self.element,
@@ -89,14 +89,14 @@ impl TableItem {
     /// A copy of one element.
     pub(crate) fn at(&self, index: u32) -> Option<Reference> {
         let slot = self.slot(index)?;
-        // SAFETY: every slot is initialized and owns what it refers to, and nothing runs in between.
+        // SAFETY: every slot is initialized and owns its reference, and no other code runs in between.
         Some(unsafe { Reference::clone_from_raw(self.element, slot.read()) })
     }
 
-    /// Puts `value` into a slot, and then drops what was there.
+    /// Stores `value` in a slot, and then drops the old reference.
     pub(crate) fn set(&self, index: u32, value: Reference) -> Result<(), OutsideTable> {
         let slot = self.slot(index).ok_or(OutsideTable)?;
-        // SAFETY: the slot is initialized, and its word owns what it refers to until it is overwritten here.
+        // SAFETY: the slot is initialized, and its word owns its reference until it is overwritten here.
         let old = unsafe { Reference::from_raw(self.element, slot.replace(value.into_raw())) };
         drop(old);
         Ok(())
@@ -124,7 +124,7 @@ impl TableItem {
         Ok(old)
     }
 
-    /// Makes room for `len` elements in all; those beyond the size are zero.
+    /// Makes room for `len` elements in all. The elements beyond the size are zero.
     fn reserve(&self, len: usize) -> Result<(), AccessError> {
         let mut slots = self.slots.borrow_mut();
         let needed = len.checked_mul(WORD).ok_or(AccessError::OutOfMemory)?;

@@ -129,3 +129,62 @@ impl StoreInner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use core::cell::Cell;
+
+    use crate::store::Store;
+    use crate::testing::{Alive, store};
+
+    /// Calls `f` after the next collection of `store`.
+    fn after_next_collection(store: &Store, f: impl Fn(&Store) + 'static) {
+        let (weak, called) = (store.downgrade(), Cell::new(false));
+        store.set_gc_observer(Box::new(move |_| {
+            let store = weak.upgrade().expect("it collects");
+            if !called.replace(true) {
+                f(&store);
+            }
+        }));
+    }
+
+    fn fill(store: &Store, alive: &Alive) {
+        for _ in 0..store.limits().table_slots_initial {
+            store.insert(alive.object()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_observer_that_collects_does_not_free_the_inserted_reference() {
+        let (store, alive) = (store(), Alive::default());
+        fill(&store, &alive);
+        after_next_collection(&store, |store| {
+            store.gc();
+        });
+        store.insert(alive.object()).unwrap();
+        assert_eq!((alive.count(), store.activation_entries()), (1, 1));
+    }
+
+    #[test]
+    fn an_observer_that_inserts_leaves_the_reserved_slots_free() {
+        let (store, alive) = (store(), Alive::default());
+        fill(&store, &alive);
+        let objects = alive.clone();
+        after_next_collection(&store, move |store| fill(store, &objects));
+        store.reserve(3).unwrap();
+        let table = &store.context().table;
+        assert!(table.capacity() - table.len() >= 3);
+    }
+
+    #[test]
+    fn zeal_collects_at_every_reservation() {
+        let (store, alive) = (store(), Alive::default());
+        store.insert(alive.object()).unwrap();
+        store.reserve(1).unwrap();
+        assert_eq!(alive.count(), 1);
+        store.set_zeal(true);
+        store.reserve(1).unwrap();
+        assert_eq!(alive.count(), 0);
+    }
+}

@@ -1,25 +1,25 @@
 //! The limits of a store.
 
-/// How much of the machine one store may use.
+/// The limits of one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of native stack below the outermost call that Wasm frames may occupy.
     ///
-    /// What host functions, collections and destructors need comes on top and is the host's to leave free. Stores
-    /// whose calls nest on one stack need the sum of theirs.
+    /// The host leaves more stack free for host functions, collections and destructors. Stores whose calls nest on one
+    /// stack need the sum of their stacks.
     pub stack_bytes: usize,
-    /// Slots that the activations table starts with.
+    /// Initial slots of the activations table.
     pub table_slots_initial: usize,
-    /// Slots that the activations table may grow to.
+    /// The most slots that the activations table may have.
     pub table_slots_maximum: usize,
-    /// Pages of 64 KiB that one memory may have.
+    /// The most pages, of 64 KiB each, that one memory may have.
     pub max_memory_pages: u32,
-    /// Elements that one table may have.
+    /// The most elements that one table may have.
     pub max_table_elements: u32,
 }
 
 impl Default for Limits {
-    /// A mebibyte of stack, a gibibyte a memory, ten million elements a table.
+    /// A mebibyte of stack, a gibibyte per memory, ten million elements per table.
     fn default() -> Self {
         Self {
             stack_bytes: 1 << 20,

@@ -1,4 +1,4 @@
-//! Loading: from a compiled module to code that can be called.
+//! Loading: from a compiled module to code that can run.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -19,7 +19,7 @@ impl Module {
     ///
     /// # Errors
     ///
-    /// A module for another machine, one that contradicts itself, or no memory. Nothing is left behind.
+    /// A module for another machine, a module that contradicts itself, or no memory. Nothing is left behind.
     pub fn load(store: &Store, compiled: CompiledModule) -> Result<Rc<Self>, LoadError> {
         load(store.inner(), compiled)
     }
@@ -60,7 +60,7 @@ fn intern_types(
     try_collect(ids.len(), ids.into_iter())
 }
 
-/// Places the module's code in the store, and returns its address; null without code.
+/// Places the module's code and returns its address, null if there is no code.
 fn place(store: &StoreInner, compiled: &CompiledModule) -> Result<*const u8, LoadError> {
     if compiled.text.is_empty() {
         return Ok(ptr::null());

@@ -17,11 +17,11 @@ use crate::code::CodePlacer;
 use crate::store::limits::Limits;
 use crate::store::store_inner::StoreInner;
 
-/// A store: a cheap handle to everything created in it.
+/// A store: a cheap handle of everything created in it.
 ///
-/// Functions, tables, memories, globals, instances and modules live until the last handle is dropped; then every
-/// reference they hold is released. A host object or function that is itself in the store keeps a [`WeakStore`],
-/// for a strong handle would keep the store alive for ever.
+/// Functions, tables, memories, globals, instances and code live until the last handle is dropped. Then every reference
+/// that they hold is released. A host object or function in the store keeps a [`WeakStore`]: a strong handle would keep
+/// the store alive for ever.
 #[derive(Clone)]
 #[repr(transparent)]
 pub struct Store {
@@ -37,7 +37,7 @@ pub struct WeakStore {
 impl Store {
     /// An empty store.
     ///
-    /// Its stack maps go to `registry`, and its code where `placer` puts it.
+    /// `registry` takes the stack maps of its modules, and `placer` their code.
     #[must_use]
     pub fn new(
         registry: Arc<StackMapRegistry>,
@@ -59,40 +59,41 @@ impl Store {
 
     /// Finds stack frames with `walker` from now on.
     ///
-    /// A new store finds them by its own activation record.
+    /// A new store finds them from its own activation record.
     pub fn set_walker(&self, walker: Box<dyn StackWalker>) {
         let before = self.inner.walker.replace(Some(Rc::from(walker)));
         drop(before);
     }
 
-    /// Collects whenever a builtin or a host function is called, if `on`.
+    /// Turns zeal mode on or off. In zeal mode every call of a builtin or a host function collects.
     pub fn set_zeal(&self, on: bool) {
         self.inner.zeal.set(on);
     }
 
-    /// Shows the report of every collection to `observer`.
+    /// Calls `observer` with the report of every collection from now on.
     pub fn set_gc_observer(&self, observer: Box<dyn Fn(&GcReport)>) {
         let before = self.inner.observer.replace(Some(Rc::from(observer)));
         drop(before);
     }
 
-    /// Releases the references that no activation holds any more.
+    /// Collects: releases the references that no activation holds any more.
     pub fn gc(&self) -> GcReport {
         self.inner.gc()
     }
 
-    /// Collects, and leaves what is dead for the caller to release.
+    /// Collects, and returns the garbage for the caller to release.
     pub fn collect(&self) -> (GcReport, Garbage) {
         self.inner.collect()
     }
 
-    /// Puts a reference into the activations table and returns its slot.
+    /// Inserts a reference into the activations table, and returns the word for compiled code.
     ///
-    /// The slot is what compiled code gets. For raw functions and calls only. It may collect, unless [`reserve`](Self::reserve) came first.
+    /// Raw functions and raw calls need it. It collects if the table is full, unless there was a
+    /// [`reserve`](Self::reserve) before.
     ///
     /// # Errors
     ///
-    /// When the table is full and there is no memory; the reference is dropped.
+    /// When the table is full and there is no memory. Drops the reference.
     #[inline]
     pub fn insert(&self, reference: VMExternRef) -> Result<u64, OutOfMemory> {
         let word = reference.as_raw().expose_provenance() as u64;
@@ -100,7 +101,7 @@ impl Store {
         Ok(word)
     }
 
-    /// Sees to it that the next `count` insertions neither collect nor fail.
+    /// Makes room for `count` insertions, which then neither collect nor fail. May collect.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl Store {
         self.inner.walk(visit)
     }
 
-    /// What compiled code shares with this store.
+    /// The part of the store that compiled code reads and writes.
     #[must_use]
     pub fn context(&self) -> &VMStoreContext {
         &self.inner.context
@@ -134,19 +135,19 @@ impl Store {
         &self.inner.context.record
     }
 
-    /// The registry that this store's stack maps are in.
+    /// The registry with the stack maps of its modules.
     #[must_use]
     pub fn registry(&self) -> &Arc<StackMapRegistry> {
         &self.inner.registry
     }
 
-    /// How much of the machine this store may use.
+    /// The limits of the store.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.inner.limits
     }
 
-    /// How many entries the activations table holds; duplicates count.
+    /// The number of entries of the activations table, duplicates included.
     #[must_use]
     pub fn activation_entries(&self) -> usize {
         self.inner.context.table.len()
@@ -156,7 +157,7 @@ impl Store {
         &self.inner
     }
 
-    /// The handle that stands behind a context of compiled code, not counted.
+    /// The store of a context of compiled code, as a handle that is not counted.
     ///
     /// # Safety
     ///
@@ -168,7 +169,7 @@ impl Store {
         ManuallyDrop::new(Self { inner })
     }
 
-    /// The address of the context, from which [`borrow_raw`](Self::borrow_raw) leads back.
+    /// The address of the context, for [`borrow_raw`](Self::borrow_raw).
     pub(crate) fn context_ptr(&self) -> *const VMStoreContext {
         Rc::as_ptr(&self.inner).cast()
     }

@@ -33,7 +33,7 @@ pub(crate) struct StoreInner {
     pub(crate) walker: RefCell<Option<Rc<dyn StackWalker>>>,
     pub(crate) observer: RefCell<Option<Rc<Observer>>>,
     pub(crate) zeal: Cell<bool>,
-    /// The trap that is on its way to the youngest entry.
+    /// The trap that the youngest entry is about to return.
     pub(crate) trap: Cell<Option<Trap>>,
     pub(crate) types: TypeRegistry,
     pub(crate) tables: Arena<TableItem>,

@@ -1,4 +1,4 @@
-//! One id per function type, the same in every module of a store.
+//! Store-wide ids of function types.
 
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -9,12 +9,12 @@ use vmexternref_engine_abi::FuncType;
 
 use crate::heap::Arena;
 
-/// A function type that the store knows.
+/// A function type with an id.
 #[derive(Debug)]
 pub(crate) struct TypeEntry {
     /// The type.
     pub(crate) ty: FuncType,
-    /// An exit trampoline for it, null before a module brings one.
+    /// An exit trampoline for it; null until a module with one is loaded.
     pub(crate) exit_trampoline: Cell<*const u8>,
 }
 
@@ -22,12 +22,12 @@ pub(crate) struct TypeEntry {
 #[derive(Debug)]
 pub(crate) struct TypeRegistry {
     entries: Arena<TypeEntry>,
-    /// Ids in the order of their types.
+    /// The ids, sorted by type.
     sorted: RefCell<Vec<u32>>,
 }
 
 impl TypeRegistry {
-    /// Knows no types.
+    /// A registry without types.
     pub(crate) const fn new() -> Self {
         Self {
             entries: Arena::new(),
@@ -35,7 +35,7 @@ impl TypeRegistry {
         }
     }
 
-    /// The id of `ty`, which may be new.
+    /// The id of `ty`; a new one if the type is new.
     pub(crate) fn intern(&self, ty: &FuncType) -> Result<u32, OutOfMemory> {
         let mut sorted = self.sorted.borrow_mut();
         let place = sorted.binary_search_by(|&id| self.entry(id).ty.cmp(ty));
@@ -53,7 +53,7 @@ impl TypeRegistry {
         Ok(id)
     }
 
-    /// What is known of a type.
+    /// The entry of that id.
     ///
     /// # Panics
     ///
@@ -63,7 +63,7 @@ impl TypeRegistry {
             .entries
             .at(id as usize)
             .expect("every id comes from this registry");
-        // SAFETY: entries stay in place until the registry, which is borrowed, is dropped.
+        // SAFETY: entries stay in place until the registry is dropped, and the registry is borrowed.
         unsafe { entry.as_ref() }
     }
 }

@@ -8,7 +8,7 @@ use crate::value::handle::Handle;
 
 /// A function of a store.
 ///
-/// It names the function, and is only good together with the store.
+/// It names the function, and is valid only together with the store.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Func(pub(crate) Handle<VMFuncRef>);
 

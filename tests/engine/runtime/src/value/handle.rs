@@ -1,4 +1,4 @@
-//! Names of things that a store owns.
+//! Names of items that a store owns.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -12,7 +12,7 @@ pub(crate) struct StoreId(usize);
 
 /// The identity of one store, which nothing but the store holds.
 ///
-/// It cannot be copied. Whoever borrows it borrows the store.
+/// It cannot be copied, so that a borrow of it is a borrow of the store.
 #[derive(Debug)]
 pub(crate) struct StoreIdentity(StoreId);
 
@@ -50,8 +50,8 @@ impl<T> Handle<T> {
         if self.store != store.id() {
             return Err(WrongStore);
         }
-        // SAFETY: the caller of `new` promised that the item lives as long as its store, which is borrowed: nothing
-        // else holds its identity.
+        // SAFETY: the caller of `new` promised that the item lives as long as its store, which is borrowed because
+        // nothing else holds its identity.
         Ok(unsafe { self.item.as_ref() })
     }
 

@@ -1,4 +1,4 @@
-//! Values of Wasm, and the names of things that a store owns.
+//! Values of Wasm, and names of items that a store owns.
 
 mod func;
 mod handle;

@@ -1,14 +1,14 @@
-//! One reference at rest, of either kind, as tables and globals hold it.
+//! References as tables and globals hold them.
 
 use core::ptr;
 
 use vmexternref_core::VMExternRef;
 use vmexternref_engine_abi::ValType;
 
-/// A reference that owns what it refers to, as a table slot does.
+/// A reference of either kind; one to a host object owns a count.
 #[derive(Clone, Debug)]
 pub(crate) enum Reference {
-    /// A host object, with one count of it, or null.
+    /// A host object, or null.
     Extern(Option<VMExternRef>),
     /// The address of a `VMFuncRef` of the store, or 0.
     Func(usize),
@@ -23,7 +23,7 @@ impl Reference {
         }
     }
 
-    /// The word that a slot holds, still owned by `self`.
+    /// The word of a slot; `self` keeps its count.
     pub(crate) fn as_raw(&self) -> usize {
         match self {
             Self::Extern(None) => 0,
@@ -32,7 +32,7 @@ impl Reference {
         }
     }
 
-    /// The word that a slot holds, which owns what `self` did.
+    /// The word of a slot, which takes over the count.
     pub(crate) fn into_raw(self) -> usize {
         match self {
             Self::Extern(None) => 0,
@@ -41,7 +41,7 @@ impl Reference {
         }
     }
 
-    /// Takes over what the word of a slot owned.
+    /// Takes over the count of the word of a slot.
     ///
     /// # Safety
     ///
@@ -55,7 +55,7 @@ impl Reference {
         Self::Extern((!raw.is_null()).then(|| unsafe { VMExternRef::from_raw(raw) }))
     }
 
-    /// Another reference to what the word refers to.
+    /// A reference with a count of its own.
     ///
     /// # Safety
     ///

@@ -59,7 +59,7 @@ impl Val {
         matches!(self, Self::ExternRef(Some(_)))
     }
 
-    /// The bits of the value as trampolines pass it; a reference stays `self`'s.
+    /// The bits of the value as trampolines pass it; a reference is borrowed.
     pub(crate) fn to_bits(&self) -> u64 {
         match self {
             Self::I32(value) => u64::from(value.cast_unsigned()),
@@ -76,7 +76,7 @@ impl Val {
     ///
     /// # Safety
     ///
-    /// The bits are of that type; a reference is alive, a function of `store`.
+    /// The bits are a value of that type. A reference is alive, or a function of `store`.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "narrow values are zero-extended to 64 bits"
@@ -95,19 +95,19 @@ impl Val {
         }
     }
 
-    /// The host's form of a reference of `store`.
+    /// The value of a reference of `store`.
     pub(crate) fn from_reference(store: StoreId, reference: Reference) -> Self {
         match reference {
             Reference::Extern(reference) => Self::ExternRef(reference),
             Reference::Func(word) => {
                 let func = NonNull::new(ptr::with_exposed_provenance_mut::<VMFuncRef>(word));
-                // SAFETY: function references at rest point to what this store owns.
+                // SAFETY: function references in tables and globals point to functions of this store.
                 Self::FuncRef(func.map(|func| Func(unsafe { Handle::new(store, func) })))
             }
         }
     }
 
-    /// The reference to put into a slot of type `ty`.
+    /// The value as a reference of type `ty`.
     pub(crate) fn to_reference(
         &self,
         store: &StoreIdentity,
@@ -129,7 +129,7 @@ impl Val {
         }
     }
 
-    /// The bits of a number of type `ty`.
+    /// The value as the bits of a number of type `ty`.
     pub(crate) fn to_number(&self, ty: ValType) -> Result<u64, AccessError> {
         if self.ty() == ty && !ty.is_ref() {
             Ok(self.to_bits())
