@@ -1,6 +1,5 @@
 //! What both engines can do, and the host that both show to their guests.
 
-mod code_memory;
 mod ours;
 #[cfg(feature = "wasmtime")]
 mod peer;

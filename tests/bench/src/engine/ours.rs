@@ -1,6 +1,5 @@
 //! Our engine, with host functions in their raw form.
 
-use super::code_memory::{CodeMemory, Placed};
 use super::raw_host::linker;
 use super::{Engine, Failure, Host, STACK_BYTES};
 use crate::stopwatch::{Effort, Stopwatch};
@@ -9,6 +8,7 @@ use core::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 use vmexternref_core::{OutOfMemory, StackMapRegistry, VMExternRef};
+use vmexternref_engine_code_memory::{CodeMemory, Placement};
 use vmexternref_engine_compiler::{CompileOptions, compile};
 use vmexternref_engine_runtime::{Func, Instance, Limits, Module, Store, Val};
 
@@ -19,13 +19,13 @@ pub(crate) type Walk = fn(&Scene<'_>, &mut Stopwatch) -> usize;
 #[derive(Debug)]
 pub(crate) struct Scene<'s> {
     pub(crate) store: &'s Store,
-    pub(crate) code: Placed,
+    pub(crate) code: Placement,
 }
 
 /// What host functions find behind their first argument.
 pub(super) struct Context {
     pub(super) host: RefCell<Host>,
-    pub(super) code: CodeMemory,
+    pub(super) code: Rc<CodeMemory>,
     pub(super) walk: Cell<Option<Walk>>,
     pub(super) frames: Cell<usize>,
 }
@@ -55,12 +55,12 @@ impl Ours {
         };
         let context = Rc::new(Context {
             host: RefCell::new(Host::new(effort)),
-            code: CodeMemory::default(),
+            code: Rc::new(CodeMemory::default()),
             walk: Cell::new(None),
             frames: Cell::new(0),
         });
         let registry = Arc::new(StackMapRegistry::new());
-        let store = Store::new(registry, limits, Rc::new(context.code.clone()));
+        let store = Store::new(registry, limits, Rc::clone(&context.code) as _);
         let module = Module::load(&store, compiled)?;
         let instance = linker(&store, &context)?.instantiate(&store, &module)?;
         Ok(Self {

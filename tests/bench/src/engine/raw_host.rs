@@ -253,11 +253,10 @@ unsafe extern "C" fn drop_handle(
 unsafe extern "C" fn walk(host: *const VMHostFunc, caller: *const VMContext, _: *mut u64) -> u32 {
     // SAFETY: this is the function's own first argument.
     let context = unsafe { context(host) };
-    let Some(walk) = context.walk.get() else {
+    let (Some(walk), Some(code)) = (context.walk.get(), context.code.newest()) else {
         // SAFETY: the caller is passed on.
         return unsafe { fail(caller, "nothing to walk with") };
     };
-    let code = context.code.last.borrow().clone();
     // SAFETY: the caller is passed on.
     unsafe {
         Caller::with(caller, |caller| {

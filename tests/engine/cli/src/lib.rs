@@ -30,7 +30,6 @@
 //! ```
 
 mod arguments;
-mod code_memory;
 mod command_line;
 mod compile;
 mod console;

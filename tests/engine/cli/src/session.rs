@@ -1,6 +1,5 @@
 //! A store with everything that a guest may import, set up as the command line asks for.
 
-use crate::code_memory::CodeMemory;
 use crate::console::Console;
 use crate::error::EngineError;
 use crate::guest_stack::HOST_SHARE;
@@ -15,6 +14,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use vmexternref_core::{StackMapRegistry, StackWalker};
+use vmexternref_engine_code_memory::CodeMemory;
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
 use vmexternref_engine_runtime::{
     AccessError, CodePlacer, CompiledModule, Instance, Limits, Linker, Module, Store,
@@ -143,8 +143,8 @@ impl Session {
     pub fn instantiate(&self, compiled: CompiledModule) -> Result<Instance, EngineError> {
         let description = self.trace.then(|| CodeMap::describe(&compiled));
         let module = Module::load(&self.store, compiled)?;
-        if let (Some(description), Some(base)) = (description, self.code_memory.newest()) {
-            self.code_map.add(base, description);
+        if let (Some(description), Some(placement)) = (description, self.code_memory.newest()) {
+            self.code_map.add(placement.text.start, description);
         }
         Ok(self.linker.instantiate(&self.store, &module)?)
     }
