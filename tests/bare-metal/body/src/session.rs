@@ -2,7 +2,7 @@
 
 use crate::fault;
 use crate::guests::Guest;
-use crate::host::Host;
+use crate::host::{self, Silent};
 use crate::measured_heap::HeapMeter;
 use crate::report::{equal, words};
 use alloc::boxed::Box;
@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
 use vmexternref_core::{GcOutcome, GcReport, StackMapRegistry};
+use vmexternref_engine_host::{Census, Host};
 use vmexternref_engine_runtime::{
     CodePlacer, Extern, Instance, Limits, Linker, Module, ObjectFile, Store, Val,
 };
@@ -29,11 +30,11 @@ pub(crate) struct Surroundings {
     pub(crate) placer: Rc<dyn CodePlacer>,
 }
 
-/// A store, and its `host`.
+/// A store, and the count of its host objects.
 pub(crate) struct Session {
     store: Store,
     linker: Linker,
-    alive: Rc<Cell<i64>>,
+    census: Census,
     totals: Rc<Cell<Totals>>,
 }
 
@@ -90,16 +91,14 @@ impl Session {
         let seen = Rc::clone(&totals);
         store.set_gc_observer(Box::new(move |report| seen.set(seen.get().add(report))));
         fault::lose_roots(&store);
-        let host = Host {
-            alive: Rc::default(),
-            surroundings: surroundings.clone(),
-        };
+        let census = Census::default();
+        let host = Host::new(Rc::new(Silent), census.clone());
         let mut linker = Linker::new();
-        host.define(&store, &mut linker).map_err(words)?;
+        host::define(&host, surroundings.heap, &store, &mut linker).map_err(words)?;
         Ok(Self {
             store,
             linker,
-            alive: host.alive,
+            census,
             totals,
         })
     }
@@ -124,7 +123,7 @@ impl Session {
         let Self {
             store,
             linker,
-            alive,
+            census,
             totals,
         } = self;
         store.gc();
@@ -140,7 +139,7 @@ impl Session {
             totals.contract_breaks,
             0,
         )?;
-        equal("the number of objects left alive", alive.get(), 0)?;
+        equal("the number of objects left alive", census.alive(), 0)?;
         Ok(totals)
     }
 }

@@ -1,9 +1,9 @@
 //! The commands, and how their outcome leaves the program.
 
 use crate::compile::compile_module;
-use crate::console::Console;
 use crate::error::EngineError;
 use crate::guest_stack::on_guest_stack;
+use crate::host::console::Console;
 use crate::run::{Invocation, run_module};
 use crate::script::{Tally, run_script, script_stack};
 use crate::script_files::find_scripts;

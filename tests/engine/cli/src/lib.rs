@@ -6,8 +6,8 @@
 //! the guest drops the last reference to them.
 //!
 //! ```
-//! use vmexternref_engine::{Census, Console, Session, Settings, WalkerKind, assemble, on_guest_stack};
-//! use vmexternref_engine_runtime::{Extern, Limits};
+//! use vmexternref_engine::{Session, Settings, WalkerKind, assemble, on_guest_stack};
+//! use vmexternref_engine_runtime::Extern;
 //!
 //! let wasm = assemble(
 //!     r#"(module
@@ -32,28 +32,22 @@
 mod arguments;
 mod command_line;
 mod compile;
-mod console;
 mod error;
 mod guest_stack;
 mod host;
-mod host_files;
-mod host_object;
 mod run;
 mod script;
 mod script_files;
 mod session;
 mod source;
-mod spectest;
 mod trace;
 mod walkers;
 
 pub use command_line::run_command_line;
 pub use compile::compile_module;
-pub use console::Console;
 pub use error::EngineError;
 pub use guest_stack::on_guest_stack;
-pub use host::{Host, guarded};
-pub use host_object::{Census, HostKind, HostObject};
+pub use host::console::Console;
 pub use run::{Invocation, run_module};
 pub use script::{Report, Tally, run_script, run_script_text, script_stack};
 pub use session::{Session, Settings};

@@ -1,10 +1,11 @@
 //! `run`: one module, and one of its functions.
 
-use crate::arguments::{self, Shown};
+use crate::arguments;
 use crate::error::EngineError;
 use crate::session::{Session, Settings};
 use crate::source;
 use std::path::Path;
+use vmexternref_engine_host::Shown;
 use vmexternref_engine_runtime::{Extern, Func, Instance};
 
 /// What `run` calls if it is told nothing else: the first of these that is exported.
@@ -33,7 +34,7 @@ pub fn run_module(
     let session = Session::new(settings)?;
     let outcome = run_in(&session, path, &wasm, invocation);
     let console = &settings.console;
-    if let Some(scratch) = session.host().directory.settle() {
+    if let Some(scratch) = session.directory().settle() {
         console.line(format_args!("files are in {}", scratch.display()));
     }
     let alive = session.finish();
@@ -84,7 +85,8 @@ fn run_in(
         })
         .collect::<Result<Vec<_>, _>>()?;
     for result in func.call(session.store(), &arguments)? {
-        session.host().console.line(Shown(&result));
+        let shown = Shown(&result);
+        session.host().platform().print(format_args!("{shown}"));
     }
     Ok(())
 }

@@ -1,12 +1,10 @@
 //! A store with everything that a guest may import, set up as the command line asks for.
 
-use crate::console::Console;
 use crate::error::EngineError;
 use crate::guest_stack::HOST_SHARE;
-use crate::host::Host;
-use crate::host_files::Directory;
-use crate::host_object::Census;
-use crate::spectest;
+use crate::host::console::Console;
+use crate::host::directory::Directory;
+use crate::host::{files, spectest};
 use crate::trace::{CodeMap, Tracing};
 use crate::walkers::WalkerKind;
 use core::ops::Range;
@@ -16,6 +14,7 @@ use std::sync::Arc;
 use vmexternref_core::{StackMapRegistry, StackWalker};
 use vmexternref_engine_code_memory::CodeMemory;
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
+use vmexternref_engine_host::{Census, Host};
 use vmexternref_engine_runtime::{
     AccessError, CodePlacer, CompiledModule, Instance, Limits, Linker, Module, Store,
 };
@@ -73,6 +72,7 @@ pub struct Session {
     code_map: CodeMap,
     store: Store,
     host: Host,
+    directory: Rc<Directory>,
 }
 
 impl Session {
@@ -105,15 +105,13 @@ impl Session {
                 console.line(format_args!("gc: {report}"));
             }));
         }
-        let host = Host {
-            census,
-            console: settings.console.clone(),
-            directory: Rc::new(Directory::new(settings.directory.clone())),
-        };
+        let host = Host::new(Rc::new(settings.console.clone()), census);
+        let directory = Rc::new(Directory::new(settings.directory.clone()));
         let mut linker = Linker::new();
         host.define(&store, &mut linker)
+            .and_then(|()| files::define(&host, &directory, &store, &mut linker))
             .map_err(AccessError::from)?;
-        spectest::define(&store, &mut linker, &settings.console)?;
+        spectest::define(&host, &store, &mut linker)?;
         Ok(Self {
             zeal: settings.zeal,
             trace: settings.trace,
@@ -122,6 +120,7 @@ impl Session {
             code_map,
             store,
             host,
+            directory,
         })
     }
 
@@ -166,17 +165,22 @@ impl Session {
 
     /// Counts the host objects.
     pub fn census(&self) -> &Census {
-        &self.host.census
+        self.host.census()
     }
 
-    /// The host's functions and files.
+    /// The host that defined the functions of the module `host`.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
+    /// The directory of the guest's files.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     /// How many host objects are alive when the store and everything in it is gone.
     pub fn finish(self) -> u64 {
-        let census = self.host.census.clone();
+        let census = self.host.census().clone();
         drop(self);
         census.alive()
     }

@@ -1,6 +1,6 @@
 //! Tells what collections walk.
 
-use crate::console::Console;
+use crate::host::console::Console;
 use core::cell::RefCell;
 use core::fmt;
 use core::ops::{ControlFlow, Range};

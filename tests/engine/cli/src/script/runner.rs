@@ -3,12 +3,12 @@
 use super::instances::{Instances, Refusal};
 use super::report::{Report, Step, Verdict};
 use super::values;
-use crate::arguments::Shown;
 use crate::error::EngineError;
 use crate::session::{Session, Settings};
 use crate::source;
 use std::path::Path;
 use vmexternref_engine_compiler::CompileError;
+use vmexternref_engine_host::Shown;
 use vmexternref_engine_runtime::{CallError, Extern, InstantiateError, Trap, TrapCode, Val};
 use wast::parser;
 use wast::token::{Id, Span};

@@ -1,8 +1,8 @@
 //! Arguments and expected results of scripts.
 
 use super::report::Verdict;
-use crate::host_object::{Census, HostKind, HostObject};
 use vmexternref_core::VMExternRef;
+use vmexternref_engine_host::{Census, HostKind, HostObject};
 use vmexternref_engine_runtime::Val;
 use wast::core::{NanPattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
@@ -106,11 +106,7 @@ fn matches_core(value: &Val, pattern: &WastRetCore<'_>) -> Result<bool, Unsuppor
 
 /// The number that a host object holds.
 fn number(object: &VMExternRef) -> Option<i64> {
-    match object.downcast_ref::<HostObject>()?.kind() {
-        HostKind::Value(value) => Some(*value),
-        HostKind::Finalized(object) => Some(object.value()),
-        HostKind::File(_) => None,
-    }
+    object.downcast_ref::<HostObject>()?.kind().number()
 }
 
 /// All bits of the exponent, and the quiet bit.
@@ -137,7 +133,7 @@ fn matches_f64(bits: u64, pattern: &NanPattern<F64>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Unsupported, argument, matches};
-    use crate::host_object::Census;
+    use vmexternref_engine_host::Census;
     use vmexternref_engine_runtime::Val;
     use wast::parser::{self, ParseBuffer};
     use wast::{WastArg, WastRet};

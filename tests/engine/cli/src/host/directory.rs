@@ -15,14 +15,14 @@ static SCRATCH_COUNT: AtomicU32 = AtomicU32::new(0);
 ///
 /// Without one of the caller's choice it is a new directory under the system's temporary one, made when first needed.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     path: OnceCell<PathBuf>,
     made_here: Cell<bool>,
 }
 
 impl Directory {
     /// Relative paths start from `path`, or from a new scratch directory.
-    pub fn new(path: Option<PathBuf>) -> Self {
+    pub(crate) fn new(path: Option<PathBuf>) -> Self {
         let cell = OnceCell::new();
         if let Some(path) = path {
             let _ = cell.set(path);
@@ -45,7 +45,7 @@ impl Directory {
     /// Opens `name` for appending, creating it if it is missing, else for reading.
     ///
     /// What a file holds already is kept: a guest's mistake must not empty a file of its user's.
-    pub fn open(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn open(&self, name: &str) -> io::Result<File> {
         let path = self.resolve(name)?;
         let appending = OpenOptions::new().append(true).create(true).open(&path);
         match appending {

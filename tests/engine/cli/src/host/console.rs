@@ -1,9 +1,11 @@
 //! Where a guest's and the host's lines go.
 
+use crate::guest_stack::catch;
 use core::cell::RefCell;
 use core::fmt;
 use std::io::{self, Write};
 use std::rc::Rc;
+use vmexternref_engine_host::Platform;
 
 /// The sink of everything that a run prints.
 ///
@@ -34,6 +36,16 @@ impl Console {
     /// Prints one line.
     pub fn line(&self, text: impl fmt::Display) {
         let _ = writeln!(self.sink.borrow_mut(), "{text}");
+    }
+}
+
+impl Platform for Console {
+    fn print(&self, line: fmt::Arguments<'_>) {
+        self.line(line);
+    }
+
+    fn catch(&self, body: &mut dyn FnMut()) -> Result<(), String> {
+        catch(body)
     }
 }
 
