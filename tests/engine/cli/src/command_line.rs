@@ -16,6 +16,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use vmexternref_engine_compiler::CompileOptions;
+use vmexternref_engine_runtime::Limits;
 
 /// The stack of guests in `run`, in bytes.
 ///
@@ -28,7 +29,7 @@ const fn run_stack(walker: WalkerKind, zeal: bool) -> usize {
     }
 }
 
-/// Runs WebAssembly that holds externrefs, and frees what it drops while it runs.
+/// Runs WebAssembly that holds externrefs, and frees each host object soon after the guest drops it.
 #[derive(Debug, Parser)]
 #[command(name = "vmexternref-engine", version)]
 struct CommandLine {
@@ -38,37 +39,46 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs a module: its start function, then the invoked export, or `main`, `_start` or `run`.
+    /// Runs a module: its start function, then one of its exports.
+    ///
+    /// The first line of the output names the walker. The last one, `alive: N`, counts the host objects that
+    /// outlived the store.
+    #[command(after_help = run_limits())]
     Run(RunArgs),
     /// Runs scripts in the language of the specification's tests.
+    ///
+    /// The last line of the output counts the directives: `N passed, N failed, N skipped`.
+    #[command(after_help = script_limits())]
     Wast(WastArgs),
-    /// Compiles a module ahead of time, for this machine or another one.
+    /// Compiles a module ahead of time, to an object file.
     Compile(CompileArgs),
 }
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// The module, in text or in binary.
+    /// The module, as text or binary.
     file: PathBuf,
-    /// The exported function to call.
+    /// The export to call [default: the first of `main`, `_start` and `run` that is a function]
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
-    /// Its arguments: numbers, `null`, or a number for a new host object. Words like `-inf` go behind `--`.
+    /// Arguments of the called function: numbers, `null`, or for an `externref` the number in a new host object.
+    ///
+    /// Put words like `-inf` behind `--`.
     #[arg(allow_negative_numbers = true)]
     args: Vec<String>,
     #[command(flatten)]
     common: CommonArgs,
-    /// Tell of each frame and root that a collection finds.
+    /// Print each frame and each root that a collection finds.
     #[arg(long)]
     trace: bool,
-    /// Where the guest's relative file names start from, instead of a new temporary directory.
+    /// The directory that relative file names of the guest start from [default: a new temporary one]
     #[arg(long, value_name = "PATH")]
     dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct WastArgs {
-    /// Scripts, or folders of scripts.
+    /// Scripts, or folders of scripts (every `.wast` file in them).
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -77,18 +87,18 @@ struct WastArgs {
 
 #[derive(Debug, Args)]
 struct CompileArgs {
-    /// The module, in text or in binary.
+    /// The module, as text or binary.
     file: PathBuf,
     /// The object file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// The machine, such as `aarch64-unknown-none`, instead of this one.
+    /// The machine to compile for, such as `aarch64-unknown-none` [default: this machine]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
-    /// Collect at every safepoint.
+    /// Collect at every safepoint [default: when the activations table is full]
     #[arg(long)]
     zeal: bool,
-    /// Sign return addresses, where the machine is an `aarch64`.
+    /// Sign return addresses, on `aarch64` only.
     #[arg(long)]
     pointer_authentication: bool,
 }
@@ -98,9 +108,40 @@ struct CommonArgs {
     /// How collections find stack frames.
     #[arg(long, value_enum, default_value_t)]
     walker: WalkerKind,
-    /// Collect at every safepoint.
+    /// Collect at every safepoint [default: when the activations table is full]
     #[arg(long)]
     zeal: bool,
+}
+
+/// What guests in `run` may use.
+fn run_limits() -> String {
+    let Limits {
+        max_memory_pages,
+        max_table_elements,
+        ..
+    } = Limits::default();
+    let memory = max_memory_pages >> 4;
+    format!(
+        "{}.\nA memory has at most {memory} MiB, a table at most {max_table_elements} elements.",
+        stack_limits(run_stack)
+    )
+}
+
+/// What scripts may use.
+fn script_limits() -> String {
+    format!("{}.", stack_limits(script_stack))
+}
+
+/// The stack that `bytes` gives to guests.
+fn stack_limits(bytes: impl Fn(WalkerKind, bool) -> usize) -> String {
+    let kib = |walker, zeal| bytes(walker, zeal) >> 10;
+    format!(
+        "Guests have {} KiB of stack; {} KiB with --zeal, {} KiB with --zeal --walker {}",
+        kib(WalkerKind::default(), false),
+        kib(WalkerKind::default(), true),
+        kib(WalkerKind::Backtrace, true),
+        WalkerKind::Backtrace,
+    )
 }
 
 /// Does what the command line says.

@@ -148,7 +148,7 @@ impl fmt::Display for EngineError {
             Self::Call(CallError::Trap(trap)) => write!(f, "trap: {trap}"),
             Self::Call(error) => error.fmt(f),
             Self::NoFramePointers => f.write_str(
-                "the frame-pointer walker needs a host with frame pointers: \
+                "the current-frame walker needs a host with frame pointers: \
                  build this program with `-C force-frame-pointers=yes`",
             ),
             Self::NoThread(error) => write!(f, "cannot start the thread for guests: {error}"),

@@ -22,6 +22,8 @@ pub struct Invocation {
 
 /// Instantiates the module in the file `path`, calls a function of it and prints its results.
 ///
+/// The first line names the walker. The last one is the number of host objects that outlived the store.
+///
 /// # Errors
 ///
 /// Whatever the file, the module, the guest or the arguments do wrong, and host objects that outlive the store.
@@ -32,8 +34,9 @@ pub fn run_module(
 ) -> Result<(), EngineError> {
     let wasm = source::read_module(path)?;
     let session = Session::new(settings)?;
-    let outcome = run_in(&session, path, &wasm, invocation);
     let console = &settings.console;
+    console.line(format_args!("walker: {}", settings.walker));
+    let outcome = run_in(&session, path, &wasm, invocation);
     if let Some(scratch) = session.directory().settle() {
         console.line(format_args!("files are in {}", scratch.display()));
     }

@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use clap::ValueEnum;
+use core::fmt;
 use core::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use vmexternref_backtrace::BacktraceWalker;
@@ -18,12 +19,13 @@ pub enum WalkerKind {
     /// With the system's unwinder.
     Backtrace,
     /// From the current frame, by frame pointers.
-    FramePointer,
+    #[value(alias = "frame-pointer")]
+    CurrentFrame,
 }
 
 impl WalkerKind {
     /// Every walker.
-    pub const ALL: [Self; 3] = [Self::Activations, Self::Backtrace, Self::FramePointer];
+    pub const ALL: [Self; 3] = [Self::Activations, Self::Backtrace, Self::CurrentFrame];
 
     /// The walker for `store`, whose guests run on the stack with these addresses.
     pub fn build(
@@ -37,14 +39,21 @@ impl WalkerKind {
                 stack,
             }),
             Self::Backtrace => Box::new(BacktraceWalker),
-            Self::FramePointer if !host_has_frame_pointers() => {
+            Self::CurrentFrame if !host_has_frame_pointers() => {
                 return Err(EngineError::NoFramePointers);
             }
-            Self::FramePointer => Box::new(HostFrames {
+            Self::CurrentFrame => Box::new(HostFrames {
                 registry: Arc::clone(store.registry()),
                 stack,
             }),
         })
+    }
+}
+
+impl fmt::Display for WalkerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no walker is hidden");
+        f.write_str(value.get_name())
     }
 }
 

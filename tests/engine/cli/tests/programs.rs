@@ -121,8 +121,8 @@ matrix! {
     with_activations_and_zeal: Walk::With(WalkerKind::Activations), true;
     with_backtrace: Walk::With(WalkerKind::Backtrace), false;
     with_backtrace_and_zeal: Walk::With(WalkerKind::Backtrace), true;
-    with_frame_pointer: Walk::With(WalkerKind::FramePointer), false;
-    with_frame_pointer_and_zeal: Walk::With(WalkerKind::FramePointer), true;
+    with_current_frame: Walk::With(WalkerKind::CurrentFrame), false;
+    with_current_frame_and_zeal: Walk::With(WalkerKind::CurrentFrame), true;
     with_all_three: Walk::Compared, false;
     with_all_three_and_zeal: Walk::Compared, true;
 }

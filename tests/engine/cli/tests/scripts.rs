@@ -49,6 +49,6 @@ matrix! {
     with_activations_and_zeal: Activations, true;
     with_backtrace: Backtrace, false;
     with_backtrace_and_zeal: Backtrace, true;
-    with_frame_pointer: FramePointer, false;
-    with_frame_pointer_and_zeal: FramePointer, true;
+    with_current_frame: CurrentFrame, false;
+    with_current_frame_and_zeal: CurrentFrame, true;
 }
