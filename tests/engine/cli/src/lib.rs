@@ -29,27 +29,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod arguments;
 mod command_line;
-mod compile;
 mod error;
-mod guest_stack;
 mod host;
-mod run;
+mod panics;
 mod script;
-mod script_files;
 mod session;
 mod source;
-mod trace;
-mod walkers;
 
+pub use command_line::compile::compile_module;
+pub use command_line::run::{Invocation, run_module};
 pub use command_line::run_command_line;
-pub use compile::compile_module;
 pub use error::EngineError;
-pub use guest_stack::on_guest_stack;
 pub use host::console::Console;
-pub use run::{Invocation, run_module};
 pub use script::{Report, Tally, run_script, run_script_text, script_stack};
+pub use session::guest_stack::on_guest_stack;
+pub use session::walker_kind::WalkerKind;
 pub use session::{Session, Settings};
 pub use source::{assemble, read_module};
-pub use walkers::WalkerKind;

@@ -1,7 +1,8 @@
 //! Scripts in the language of the specification's tests.
 
-use crate::walkers::WalkerKind;
+use crate::session::walker_kind::WalkerKind;
 
+pub(crate) mod find;
 mod instances;
 mod report;
 mod runner;

@@ -1,16 +1,19 @@
 //! A store with everything that a guest may import, set up as the command line asks for.
 
+pub(crate) mod guest_stack;
+mod trace;
+pub(crate) mod walker_kind;
+
 use crate::error::EngineError;
-use crate::guest_stack::HOST_SHARE;
 use crate::host::console::Console;
 use crate::host::directory::Directory;
 use crate::host::{files, spectest};
-use crate::trace::{CodeMap, Tracing};
-use crate::walkers::WalkerKind;
 use core::ops::Range;
+use guest_stack::HOST_SHARE;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use trace::{CodeMap, Tracing};
 use vmexternref_core::{StackMapRegistry, StackWalker};
 use vmexternref_engine_code_memory::CodeMemory;
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
@@ -18,6 +21,7 @@ use vmexternref_engine_host::{Census, Host};
 use vmexternref_engine_runtime::{
     AccessError, CodePlacer, CompiledModule, Instance, Limits, Linker, Module, Store,
 };
+use walker_kind::WalkerKind;
 
 /// How to set up a session.
 #[derive(Clone, Debug)]

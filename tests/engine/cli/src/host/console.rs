@@ -1,6 +1,6 @@
 //! Where a guest's and the host's lines go.
 
-use crate::guest_stack::catch;
+use crate::panics::catch;
 use core::cell::RefCell;
 use core::fmt;
 use std::io::{self, Write};

@@ -1,9 +1,9 @@
 //! The thread that guests run on, whose stack is known.
 
 use crate::error::EngineError;
+use crate::panics::describe;
 use core::hint::black_box;
 use core::ops::Range;
-use std::panic;
 use std::thread;
 
 /// What the host keeps of the stack for itself, below the guest's limit and above its first frame, in bytes.
@@ -32,7 +32,9 @@ pub fn on_guest_stack<R: Send>(
                 result
             })
             .map_err(EngineError::NoThread)?;
-        guest.join().map_err(panic_message)
+        guest
+            .join()
+            .map_err(|payload| EngineError::HostPanic(describe(&*payload)))
     })
 }
 
@@ -42,31 +44,10 @@ fn below<R>(body: impl FnOnce(Range<usize>) -> R, stack: Range<usize>) -> R {
     body(stack)
 }
 
-fn panic_message(payload: Box<dyn core::any::Any + Send>) -> EngineError {
-    EngineError::HostPanic(describe(&*payload))
-}
-
-/// What a panic said, if it said anything in words.
-pub(crate) fn describe(payload: &(dyn core::any::Any + Send)) -> String {
-    payload
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| {
-            payload
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-        })
-        .unwrap_or_else(|| "a panic without words".to_owned())
-}
-
-/// Runs `body`; a panic in it comes back as what it said.
-pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, String> {
-    panic::catch_unwind(panic::AssertUnwindSafe(body)).map_err(|payload| describe(&*payload))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{catch, on_guest_stack};
+    use super::on_guest_stack;
+    use crate::error::EngineError;
 
     #[test]
     fn frames_lie_within_the_bounds() {
@@ -78,10 +59,10 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_keeps_its_words() {
-        assert_eq!(
-            catch(|| panic!("no {}", "luck")),
-            Err::<(), _>("no luck".to_owned())
+    fn a_panic_is_an_error() {
+        let outcome = on_guest_stack(1 << 20, |_| panic!("no luck"));
+        assert!(
+            matches!(outcome, Err::<(), _>(EngineError::HostPanic(message)) if message == "no luck")
         );
     }
 }

@@ -1,6 +1,6 @@
 //! `run`: one module, and one of its functions.
 
-use crate::arguments;
+use super::arguments;
 use crate::error::EngineError;
 use crate::session::{Session, Settings};
 use crate::source;
