@@ -1,4 +1,4 @@
-//! A store with everything that guests import, and what its collections did.
+//! A store with everything that guests import, and the totals of its collections.
 
 use crate::fault;
 use crate::guests::Guest;
@@ -18,15 +18,15 @@ use vmexternref_engine_runtime::{
     CodePlacer, Extern, Instance, Limits, Linker, Module, ObjectFile, Store, Val,
 };
 
-/// Bytes of stack that guests may use; the host has twice as many.
+/// Bytes of stack that guests may use. The host has twice as many.
 const STACK_BYTES: usize = 1 << 20;
 
-/// What a session runs on.
+/// The parts of the machine that a session uses.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     /// The global allocator.
     pub(crate) heap: &'static dyn HeapMeter,
-    /// Where code goes.
+    /// Executable memory.
     pub(crate) placer: Rc<dyn CodePlacer>,
 }
 
@@ -38,10 +38,10 @@ pub(crate) struct Session {
     totals: Rc<Cell<Totals>>,
 }
 
-/// What the collections of a session did together.
+/// The totals of all collections of a session.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Totals {
-    /// How many there were, those in destructors aside.
+    /// The number of collections, without those that began during another one.
     pub(crate) collections: usize,
     wasm_frames: usize,
     roots: usize,
@@ -118,7 +118,11 @@ impl Session {
         main.call(&self.store, args).map_err(words)
     }
 
-    /// Ends the store; it must have swept each time, and every object must be gone.
+    /// Drops the store.
+    ///
+    /// # Errors
+    ///
+    /// When a collection kept everything, found a root outside of the table, or an object is still alive.
     pub(crate) fn finish(self) -> Result<Totals, String> {
         let Self {
             store,

@@ -1,6 +1,6 @@
 //! The development machine as a host of the same tests.
 //!
-//! What it prints is what every other host has to print.
+//! Its output is the reference for every other host.
 
 use bare_metal_body::{Machine, MeasuredHeap};
 use std::alloc::System;

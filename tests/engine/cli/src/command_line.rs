@@ -21,9 +21,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use vmexternref_engine_compiler::CompileOptions;
 
-/// Does what the command line says.
+/// Parses the arguments and runs the command.
 ///
-/// What goes wrong is told in one line on the standard error, and in the exit code.
+/// An error is one line on the standard error, and exit code 1; a wrong command line has exit code 2.
 pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match CommandLine::try_parse_from(args) {
         Ok(CommandLine { command }) => command,
@@ -44,14 +44,14 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Prints one line to the standard error.
+/// Prints an error as one line to the standard error.
 fn complain(message: &str) {
     let words: Vec<_> = message.split_whitespace().collect();
-    // Nobody may be left to read it.
+    // The standard error may be closed.
     let _ = writeln!(io::stderr(), "error: {}", words.join(" "));
 }
 
-/// Shows what was asked for, or what is wrong with the command line in one line.
+/// Prints the help or version that was asked for, or the mistake in the command line.
 fn usage(error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),

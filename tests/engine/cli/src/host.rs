@@ -1,4 +1,4 @@
-//! What guests may import beside the functions that every host has, and where their lines go.
+//! Imports that only this host has, and the console.
 
 pub(crate) mod console;
 pub(crate) mod directory;

@@ -3,12 +3,12 @@
 use core::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `body`; a panic in it comes back as its message.
+/// Runs `body`, and returns the message of a panic in it.
 pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| describe(&*payload))
 }
 
-/// The message of a panic, if it has one.
+/// The message of a panic.
 pub(crate) fn describe(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
@@ -23,7 +23,8 @@ mod tests {
 
     #[test]
     fn a_panic_keeps_its_message() {
-        let formatted = catch(|| panic!("no {}", "luck"));
+        let what = String::from("luck");
+        let formatted = catch(|| panic!("no {what}"));
         assert_eq!(formatted, Err::<(), _>("no luck".to_owned()));
         let fixed = catch(|| panic!("no luck"));
         assert_eq!(fixed, Err::<(), _>("no luck".to_owned()));

@@ -1,4 +1,4 @@
-//! A store with everything that a guest may import, set up as the command line asks for.
+//! A store with everything that guests may import.
 
 pub(crate) mod guest_stack;
 mod trace;
@@ -26,28 +26,28 @@ use walker_kind::WalkerKind;
 /// How to set up a session.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How collections find frames.
+    /// The walker of collections.
     pub walker: WalkerKind,
     /// Whether to collect at every safepoint.
     pub zeal: bool,
-    /// Whether to tell what each collection walked and found.
+    /// Whether to print each frame and each root that a collection finds.
     pub trace: bool,
-    /// Whether to tell of each collection in a line.
+    /// Whether to print a line for each collection.
     pub report_collections: bool,
     /// The addresses of the stack that guests run on.
     pub stack: Range<usize>,
-    /// What the store may use.
+    /// The limits of the store.
     pub limits: Limits,
     /// Where guests and the host print.
     pub console: Console,
-    /// Where guests' relative file names start from, if not from a new directory.
+    /// The directory that relative file names of guests start from; by default a new scratch directory.
     pub directory: Option<PathBuf>,
 }
 
 impl Settings {
-    /// A quiet session with that walker, on the stack with these addresses.
+    /// A session that prints nothing, with this walker, on this stack.
     ///
-    /// Guests may use all of the stack but what [`on_guest_stack`](crate::on_guest_stack) keeps for the host.
+    /// Guests may use the whole stack except the host's share of [`on_guest_stack`](crate::on_guest_stack).
     pub fn new(walker: WalkerKind, stack: Range<usize>) -> Self {
         let limits = Limits {
             stack_bytes: stack.len().saturating_sub(HOST_SHARE),
@@ -66,7 +66,7 @@ impl Settings {
     }
 }
 
-/// A store and what belongs to it.
+/// A store, its code and its host.
 #[derive(Debug)]
 pub struct Session {
     zeal: bool,
@@ -80,13 +80,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// A new store in which `host` and `spectest` can be imported.
+    /// A new store with the modules `host` and `spectest` to import from.
     pub fn new(settings: &Settings) -> Result<Self, EngineError> {
         let registry = Arc::new(StackMapRegistry::new());
         Self::with_registry(settings, registry, Census::default())
     }
 
-    /// A new store that shares its stack maps and its count of objects with others.
+    /// The same, but with a registry and a census that are shared with other stores.
     pub fn with_registry(
         settings: &Settings,
         registry: Arc<StackMapRegistry>,
@@ -128,7 +128,7 @@ impl Session {
         })
     }
 
-    /// Finds frames with `walker` from now on.
+    /// Makes collections walk with `walker` from now on.
     pub fn set_walker(&self, walker: Box<dyn StackWalker>) {
         self.store.set_walker(walker);
     }
@@ -142,7 +142,7 @@ impl Session {
         compile(wasm, &options)
     }
 
-    /// Loads a module and instantiates it with what is defined so far.
+    /// Loads a module, and instantiates it with the items that are defined so far.
     pub fn instantiate(&self, compiled: CompiledModule) -> Result<Instance, EngineError> {
         let description = self.trace.then(|| CodeMap::describe(&compiled));
         let module = Module::load(&self.store, compiled)?;
@@ -157,7 +157,7 @@ impl Session {
         self.linker.define_instance(name, instance);
     }
 
-    /// Names that modules can import from.
+    /// The items that modules can import.
     pub fn linker(&mut self) -> &mut Linker {
         &mut self.linker
     }
@@ -182,7 +182,7 @@ impl Session {
         &self.directory
     }
 
-    /// How many host objects are alive when the store and everything in it is gone.
+    /// Drops the store, and returns the number of host objects that are still alive.
     pub fn finish(self) -> u64 {
         let census = self.host.census().clone();
         drop(self);

@@ -8,7 +8,7 @@ use alloc::rc::Rc;
 use vmexternref_core::{OutOfMemory, VMExternRef};
 use vmexternref_engine_runtime::{Caller, Func, FuncType, Linker, Store, Trap, Val, ValType};
 
-/// What the functions of the module share.
+/// The state that the functions of the module share.
 #[derive(Clone, Debug)]
 pub struct Host {
     census: Census,

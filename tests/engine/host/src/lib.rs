@@ -12,7 +12,7 @@
 //! | `call` | `[funcref] -> []` | calls a function of type `[] -> []` |
 //! | `try_call` | `[funcref] -> [i32]` | the same; the number of its trap, or 0 |
 //! | `call_with` | `[funcref externref externref] -> [externref]` | calls a function with both references |
-//! | `new_finalized` | `[i64 funcref] -> [externref]` | a new object whose destructor calls the function with the number |
+//! | `new_finalized` | `[i64 funcref] -> [externref]` | an object whose destructor calls the function with the number |
 //!
 //! *You provide* a [`Platform`]: a console, and a way to catch panics where there is one. *You get* a [`Host`] that
 //! defines these functions in a linker, counts its objects in a [`Census`], and defines more functions in the same

@@ -1,4 +1,4 @@
-//! What the unit tests share: a store, and a platform that records lines.
+//! Fixtures of the unit tests: a store, and a platform that records lines.
 
 use crate::platform::Platform;
 use alloc::rc::Rc;

@@ -1,10 +1,10 @@
-//! The arguments of a guest's function, on the command line.
+//! Parses the arguments of the called function.
 
 use vmexternref_core::VMExternRef;
 use vmexternref_engine_host::{Census, HostKind};
 use vmexternref_engine_runtime::{Val, ValType};
 
-/// The value of type `ty` that `text` means, if it means one.
+/// Parses `text` as a value of type `ty`.
 ///
 /// A number for an `externref` becomes a host object that holds it.
 pub(crate) fn parse(ty: ValType, text: &str, census: &Census) -> Option<Val> {
@@ -23,7 +23,7 @@ pub(crate) fn parse(ty: ValType, text: &str, census: &Census) -> Option<Val> {
     }
 }
 
-/// A number in decimal or, after `0x`, in hexadecimal, with a sign or without.
+/// Parses a number in decimal, or in hexadecimal after `0x`, with an optional sign.
 fn integer(text: &str) -> Option<i128> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -8,7 +8,8 @@ use vmexternref_engine_runtime::Limits;
 
 /// The stack of guests in `run`, in bytes.
 ///
-/// With zeal, a guest that recurses without end walks half of n² frames, so that less is more.
+/// With zeal, a guest that recurses without end walks n² / 2 frames for n frames of stack. A smaller stack keeps
+/// this short.
 pub(super) const fn run_stack(walker: WalkerKind, zeal: bool) -> usize {
     match (walker, zeal) {
         (_, false) => 8 << 20,
@@ -101,7 +102,7 @@ pub(super) struct CommonArgs {
     pub(super) zeal: bool,
 }
 
-/// What guests in `run` may use.
+/// The limits of guests in `run`, as text.
 fn run_limits() -> String {
     let Limits {
         max_memory_pages,
@@ -115,12 +116,12 @@ fn run_limits() -> String {
     )
 }
 
-/// What scripts may use.
+/// The limits of scripts, as text.
 fn script_limits() -> String {
     format!("{}.", stack_limits(script_stack))
 }
 
-/// The stack that `bytes` gives to guests.
+/// The sizes of stack that `bytes` returns, as text.
 fn stack_limits(bytes: impl Fn(WalkerKind, bool) -> usize) -> String {
     let kib = |walker, zeal| bytes(walker, zeal) >> 10;
     format!(

@@ -1,4 +1,4 @@
-//! Where a guest's and the host's lines go.
+//! The sink of all lines that guests and the host print.
 
 use crate::panics::catch;
 use core::cell::RefCell;
@@ -7,9 +7,9 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use vmexternref_engine_host::Platform;
 
-/// The sink of everything that a run prints.
+/// A sink of lines; clones share it.
 ///
-/// A reader that goes away (`| head`) is no reason to stop a guest: what cannot be written is dropped.
+/// Lines that cannot be written are dropped: a closed pipe (`| head`) does not stop a guest.
 #[derive(Clone)]
 pub struct Console {
     sink: Rc<RefCell<Box<dyn Write>>>,

@@ -1,11 +1,11 @@
-//! The functions of the module `host` that only a host with files has.
+//! The functions for files in the module `host`.
 //!
 //! | function | type | |
 //! | --- | --- | --- |
-//! | `open` | `[i32 i32] -> [externref]` | opens a file by its name (address, bytes); null on failure |
-//! | `write` | `[externref i32 i32] -> [i32]` | appends bytes of memory; the number of bytes written, or −1 |
+//! | `open` | `[i32 i32] -> [externref]` | opens a file: address and bytes of its name; null on failure |
+//! | `write` | `[externref i32 i32] -> [i32]` | appends memory: address and bytes; bytes written, or −1 |
 //!
-//! A file is closed when the last reference to it goes.
+//! A file is closed when the last reference to it is dropped.
 
 use super::directory::Directory;
 use core::cell::Cell;
@@ -20,7 +20,7 @@ use vmexternref_engine_host::{
 use vmexternref_engine_runtime::ValType::{ExternRef, I32};
 use vmexternref_engine_runtime::{AccessError, Caller, Linker, Store, Trap, Val};
 
-/// What both functions share.
+/// The state that both functions share.
 #[derive(Clone, Debug)]
 struct Files {
     host: Host,
@@ -56,7 +56,7 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    /// Wraps an open `file`, and announces on `platform` that it is open, and later that it is closed.
+    /// Wraps an open `file`. `platform` prints a line now, and another when the file is closed.
     fn new(name: String, file: File, platform: &Rc<dyn Platform>) -> Self {
         platform.print(format_args!("open: {name}"));
         Self {
@@ -67,7 +67,7 @@ impl OpenFile {
         }
     }
 
-    /// Appends `bytes`; how many were written, or `None` if the system refused.
+    /// Appends `bytes`. Returns the number of bytes written, or `None` on failure.
     fn write(&self, bytes: &[u8]) -> Option<usize> {
         let mut file = &self.file;
         let written = file.write(bytes).ok()?;
@@ -94,7 +94,7 @@ impl Drop for OpenFile {
     }
 }
 
-/// The bytes of the caller's memory at `address`.
+/// Copies `len` bytes at `address` of the caller's memory.
 fn bytes(caller: &Caller<'_>, address: i32, len: i32) -> Result<Vec<u8>, Trap> {
     let memory = caller
         .memory(0)

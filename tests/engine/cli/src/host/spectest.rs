@@ -8,7 +8,7 @@ use vmexternref_engine_runtime::{
     Val, ValType,
 };
 
-/// Each function's name and parameters; none has results.
+/// The name and the parameters of each function. None has results.
 const PRINTERS: [(&str, &[ValType]); 7] = [
     ("print", &[]),
     ("print_i32", &[I32]),
@@ -19,7 +19,7 @@ const PRINTERS: [(&str, &[ValType]); 7] = [
     ("print_f64_f64", &[F64, F64]),
 ];
 
-/// Defines the module in `linker`; its functions print where those of `host` do.
+/// Defines the module in `linker`. Its functions print to the console of `host`.
 pub(crate) fn define(host: &Host, store: &Store, linker: &mut Linker) -> Result<(), AccessError> {
     for (name, params) in PRINTERS {
         let ty = FuncType::new(params.iter().copied(), []);

@@ -8,7 +8,7 @@ use wast::core::{NanPattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
 use wast::{WastArg, WastRet};
 
-/// A value that this engine does not have, by the feature it belongs to.
+/// The missing feature that a value needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsupported(pub &'static str);
 
@@ -22,7 +22,7 @@ const SIMD: Unsupported = Unsupported("SIMD");
 const GC: Unsupported = Unsupported("garbage-collected types");
 const COMPONENTS: Unsupported = Unsupported("components");
 
-/// The value of an argument; `ref.extern N` is a host object that holds `N`.
+/// The value of an argument. `ref.extern N` is a new host object that holds `N`.
 pub(super) fn argument(argument: &WastArg<'_>, census: &Census) -> Result<Val, Unsupported> {
     let WastArg::Core(argument) = argument else {
         return Err(COMPONENTS);
@@ -54,7 +54,7 @@ fn null(heap: &wast::core::HeapType<'_>) -> Result<Val, Unsupported> {
     }
 }
 
-/// Whether `value` is what `pattern` stands for.
+/// Whether `value` matches `pattern`.
 pub(super) fn matches(value: &Val, pattern: &WastRet<'_>) -> Result<bool, Unsupported> {
     match pattern {
         WastRet::Core(pattern) => matches_core(value, pattern),

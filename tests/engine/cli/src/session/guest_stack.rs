@@ -1,4 +1,4 @@
-//! The thread that guests run on, whose stack is known.
+//! The thread that guests run on, with a stack of known bounds.
 
 use crate::error::EngineError;
 use crate::panics::describe;
@@ -6,14 +6,14 @@ use core::hint::black_box;
 use core::ops::Range;
 use std::thread;
 
-/// What the host keeps of the stack for itself, below the guest's limit and above its first frame, in bytes.
+/// Bytes of stack that the host needs below the guest's limit and above the guest's first frame.
 ///
-/// The compiler, destructors and collections run there; what they do not touch costs no memory.
+/// The compiler, destructors and collections use it. Untouched pages take no memory.
 pub(crate) const HOST_SHARE: usize = 8 << 20;
 
-/// Runs `body` on a new thread that has `guest_bytes` of stack for guests.
+/// Runs `body` on a new thread with `guest_bytes` bytes of stack for guests.
 ///
-/// `body` is told the addresses between which every frame that it makes lies.
+/// `body` gets the range of addresses that holds all of its frames.
 pub fn on_guest_stack<R: Send>(
     guest_bytes: usize,
     body: impl FnOnce(Range<usize>) -> R + Send,
@@ -27,7 +27,7 @@ pub fn on_guest_stack<R: Send>(
                 let top = 0_usize;
                 let end = black_box(&raw const top).addr();
                 let result = below(body, end.saturating_sub(bytes)..end);
-                // Not a tail call: this frame stays while `body` runs.
+                // Keeps the call above from being a tail call: this frame stays while `body` runs.
                 black_box(&top);
                 result
             })
