@@ -1,4 +1,4 @@
-//! Passes the linker its script.
+//! Passes the linker script to the linker.
 
 fn main() {
     println!("cargo:rerun-if-changed=link.ld");

@@ -1,9 +1,9 @@
-//! The time that this thread has had on a processor.
+//! The processor time of this thread.
 
 /// Nanoseconds of processor time that the calling thread has used.
 ///
-/// A neighbour that takes the processor away does not count; one that takes
-/// the caches away does.
+/// A neighbour on the same processor does not count, but its use of the
+/// caches does.
 pub(crate) fn thread_nanoseconds() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -15,7 +15,7 @@ pub(crate) fn thread_nanoseconds() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
-/// The middle of `values`, or the upper of the two in the middle.
+/// The median of `values`, or the upper of the two in the middle.
 pub(crate) fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()

@@ -1,8 +1,8 @@
-//! Who is measured.
+//! The contenders.
 
 use core::fmt;
 
-/// Ours, and everything that it is compared with.
+/// Our engine and library, and everything to compare them with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Contender {
     /// `vmexternref` and its test engine.
@@ -35,7 +35,7 @@ pub(crate) enum Contender {
     BacktraceWalker,
     /// Our walker from the current frame.
     CurrentFrame,
-    /// The least that anybody can do: memory touched, a chain followed.
+    /// The least possible work: memory touched, a chain followed.
     Floor,
 }
 

@@ -1,4 +1,4 @@
-//! The curves that a table cannot show, on logarithmic axes.
+//! Curves over sizes, on logarithmic axes.
 
 use crate::contender::Contender::{self, Copying, Drc, Floor, Ours};
 use crate::engine::Failure;
@@ -51,7 +51,7 @@ const DRAWINGS: &[Drawing] = &[
     },
 ];
 
-/// Who gets a line, in which colour and with which name.
+/// The contenders with a curve, their colours and their names.
 const LINES: [(Contender, RGBColor, &str); 4] = [
     (Ours, RGBColor(200, 30, 30), "vmexternref"),
     (Drc, RGBColor(30, 90, 180), "Wasmtime, DRC"),

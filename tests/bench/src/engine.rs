@@ -1,6 +1,5 @@
-//! What both engines can do, and the host that both show to their guests.
+//! The two engines behind one trait, and the host state that both use.
 
-mod code_memory;
 mod ours;
 #[cfg(feature = "wasmtime")]
 mod peer;
@@ -14,10 +13,10 @@ use crate::stopwatch::{Effort, Stopwatch};
 use core::any::Any;
 use core::sync::atomic::{AtomicI32, Ordering};
 
-/// Why something could not be measured.
+/// Why a measurement failed.
 pub(crate) type Failure = Box<dyn core::error::Error>;
 
-/// One instance of a guest, in whichever engine.
+/// One instance of a guest, in either engine.
 pub(crate) trait Engine {
     /// Calls an export of type `[i32] -> [i32]`.
     fn run(&mut self, export: &str, x: i32) -> Result<i32, Failure>;
@@ -28,11 +27,11 @@ pub(crate) trait Engine {
     /// Times calls of the export `same` of type `[externref] -> [externref]`.
     fn time_reference_calls(&mut self) -> Result<(), Failure>;
 
-    /// Nanoseconds per iteration of what was timed.
+    /// The measured nanoseconds per iteration.
     fn figure(&mut self) -> Option<f64>;
 }
 
-/// An instance of the guest `text` in the engine that `contender` stands for.
+/// Instantiates the guest `text` in the engine of `contender`.
 pub(crate) fn instantiate(
     contender: Contender,
     text: &str,
@@ -50,7 +49,7 @@ pub(crate) fn instantiate(
 /// Bytes of stack that guests may use, in both engines.
 pub(crate) const STACK_BYTES: usize = 512 << 20;
 
-/// What host functions work on, the same in both engines.
+/// The state of host functions, the same in both engines.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) stopwatch: Stopwatch,
@@ -83,7 +82,7 @@ impl Host {
     }
 }
 
-/// An object that can be seen to die.
+/// An object that counts itself while it is alive.
 #[derive(Debug)]
 pub(crate) struct Watched(());
 
@@ -95,7 +94,7 @@ impl Watched {
         Self(())
     }
 
-    /// How many there are.
+    /// The number of watched objects that are alive.
     pub(crate) fn alive() -> i32 {
         ALIVE.load(Ordering::Relaxed)
     }

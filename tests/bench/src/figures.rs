@@ -1,4 +1,4 @@
-//! What was measured.
+//! The measured numbers.
 
 use crate::contender::Contender;
 
@@ -13,7 +13,7 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// Whether it is the same measurement, perhaps of another round.
+    /// Whether `other` is the same measurement, of any round.
     fn repeats(&self, other: &Self) -> bool {
         (&self.row, &self.line, self.contender, self.x)
             == (&other.row, &other.line, other.contender, other.x)
@@ -29,7 +29,7 @@ impl Figures {
         self.0.push(figure);
     }
 
-    /// One number for each measurement: that of its quietest round.
+    /// One number for each measurement, from its quietest round.
     pub(crate) fn merged(self) -> Self {
         let mut merged: Vec<Figure> = Vec::new();
         for figure in &self.0 {
@@ -79,7 +79,7 @@ impl Figures {
         curve.into_iter().map(|(_, value)| value).reduce(f64::max)
     }
 
-    /// The number of the largest size, by that of the smallest.
+    /// The number of the largest size, divided by that of the smallest.
     pub(crate) fn growth(&self, row: &str, line: &str, contender: Contender) -> Option<f64> {
         Some(self.last(row, line, contender)? / self.first(row, line, contender)?)
     }

@@ -1,4 +1,4 @@
-//! The lines of the table, and what each has to reach.
+//! The lines of the table, and the goal of each.
 
 use crate::contender::Contender::{
     self, Arc, BTree, Backtrace, BacktraceWalker, Copying, CurrentFrame, Drc, Floor, Framehop,
@@ -12,27 +12,27 @@ pub(crate) struct Line {
     pub(crate) row: &'static str,
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
-    /// The number that the line shows of a contender.
+    /// The number of a contender in this line.
     pub(crate) value: fn(&Figures, Contender) -> Option<f64>,
     pub(crate) peers: &'static [Contender],
     pub(crate) goal: Goal,
-    /// The goal in words, where the limit is measured too.
+    /// The goal as text, where the limit is a measurement too.
     pub(crate) why: &'static str,
 }
 
-/// What ours has to reach.
+/// The goal of our figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
-    /// No more than this.
+    /// At most this.
     AtMost(fn(&Figures) -> Option<f64>),
-    /// No less than this.
+    /// At least this.
     AtLeast(fn(&Figures) -> Option<f64>),
-    /// Nothing: the number explains others. Less is better.
+    /// No goal: the number explains others. Less is better.
     Nothing,
 }
 
 impl Goal {
-    /// The limit, if what it depends on was measured.
+    /// The limit, unless it depends on a measurement that is missing.
     pub(crate) fn limit(self, figures: &Figures) -> Option<f64> {
         match self {
             Self::AtMost(limit) | Self::AtLeast(limit) => limit(figures),
@@ -40,7 +40,7 @@ impl Goal {
         }
     }
 
-    /// Whether `value` reaches it.
+    /// Whether `value` reaches the goal.
     pub(crate) fn is_met(self, figures: &Figures, value: f64) -> Option<bool> {
         let limit = self.limit(figures)?;
         Some(match self {
@@ -49,7 +49,7 @@ impl Goal {
         })
     }
 
-    /// How many times better `ours` is than `peer`.
+    /// The factor by which `ours` is better than `peer`.
     pub(crate) fn ratio(self, ours: f64, peer: f64) -> f64 {
         match self {
             Self::AtMost(_) | Self::Nothing => peer / ours,
@@ -69,7 +69,7 @@ fn handle(figures: &Figures, row: &str) -> Option<f64> {
     Some(figures.first(row, "", Handle)?.min(ours))
 }
 
-/// How many times longer DRC's collections take, at the depth that suits it best.
+/// The factor by which DRC's collections take longer, at the depth that suits DRC best.
 fn drc_by_ours(figures: &Figures, contender: Contender) -> Option<f64> {
     let parts = ["0", "1", "4"].into_iter();
     let ratios = parts.flat_map(|part| {
@@ -81,7 +81,7 @@ fn drc_by_ours(figures: &Figures, contender: Contender) -> Option<f64> {
     ratios.reduce(f64::min)
 }
 
-/// A line of one number a contender, at most a fixed limit.
+/// A line with one number for each contender, and a fixed upper limit.
 macro_rules! line {
     ($row:literal, $part:literal, $what:literal, $unit:literal, $pick:ident, $peers:expr, $goal:expr, $why:literal) => {
         Line {

@@ -1,9 +1,9 @@
-//! The Wasm modules, which are the same for every engine.
+//! The Wasm modules, the same for every engine.
 //!
-//! A timed loop asks the import `bench.next` how often to run its body, runs
-//! it so often, and asks again, until the answer is 0.
+//! A timed loop calls the import `bench.next`, runs its body as often as the
+//! result says, and calls again, until the result is 0.
 
-/// What every guest imports.
+/// The imports of every guest.
 const IMPORTS: &str = r#"
     (import "host" "new" (func $new (param i64) (result externref)))
     (import "host" "value" (func $value (param externref) (result i64)))
@@ -72,12 +72,12 @@ pub(crate) fn table(size: u32) -> String {
     )
 }
 
-/// What the frames of a recursion hold while the function below them runs.
+/// The references that the frames of a recursion hold while the function below them runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     /// Nothing.
     Nothing,
-    /// So many references, made in the frame.
+    /// A number of references, made in the frame.
     Own(u32),
     /// The same reference in all frames.
     Shared,

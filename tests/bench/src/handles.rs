@@ -1,6 +1,6 @@
-//! What people write by hand: a slab of objects that the guest knows by number.
+//! The hand-written alternative: a slab of objects that the guest knows by number.
 
-/// Objects by number; the numbers of dropped objects are used again.
+/// Objects by number. The numbers of dropped objects are reused.
 #[derive(Debug)]
 pub(crate) struct Handles<T> {
     slots: Vec<Slot<T>>,
@@ -22,7 +22,7 @@ impl<T> Handles<T> {
         }
     }
 
-    /// Stores `object`, and says its number.
+    /// Stores `object`, and returns its number.
     #[inline]
     pub(crate) fn insert(&mut self, object: T) -> usize {
         let Some(index) = self.free else {
@@ -44,7 +44,7 @@ impl<T> Handles<T> {
         }
     }
 
-    /// Takes the object of that number out.
+    /// Removes the object of that number, and returns it.
     #[inline]
     pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
         let slot = self.slots.get_mut(index)?;

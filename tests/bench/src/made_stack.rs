@@ -1,4 +1,4 @@
-//! A stack of Wasm frames that no code made: words in memory, and an activation record.
+//! An artificial stack of Wasm frames: words in memory, and an activation record.
 
 use core::ptr;
 use vmexternref_core::{
@@ -7,7 +7,7 @@ use vmexternref_core::{
 };
 use vmexternref_frame_pointer::{ActivationRecord, ActivationsWalker, RecordOffsets};
 
-/// Words of a frame: its record, and four that may hold references.
+/// Words of a frame: its record, and four words for references.
 ///
 /// ```text
 /// callee's fp ---> fp of this frame
@@ -28,10 +28,10 @@ const BASE: usize = 0x1000;
 /// Bytes from one safepoint to the next.
 const STEP: usize = 0x20;
 
-/// Frames, the references that they hold, and what a collection needs.
+/// Frames with references, and the table and registry for a collection.
 #[derive(Debug)]
 pub struct MadeStack {
-    /// Behind an address that moving this value does not change.
+    /// Boxed, so that moving this value does not move the words.
     words: Vec<usize>,
     record: ActivationRecord,
     registry: StackMapRegistry,
@@ -39,13 +39,13 @@ pub struct MadeStack {
 }
 
 impl MadeStack {
-    /// So many frames, each with so many references of its own, at most four.
+    /// Makes a stack of frames, each with up to four references of its own.
     ///
     /// The frames take turns at `safepoints` return addresses.
     ///
     /// # Errors
     ///
-    /// More safepoints than code has room for.
+    /// When the code has no room for so many safepoints.
     pub fn new(
         frames: usize,
         references: usize,
@@ -104,19 +104,19 @@ impl MadeStack {
         unsafe { field.write(word) }
     }
 
-    /// The walker that starts where the record says.
+    /// The walker that starts from the activation record.
     #[must_use]
     pub fn walker(&self) -> ActivationsWalker<'_> {
         ActivationsWalker::new(&self.record)
     }
 
-    /// The table that the frames' references are in.
+    /// The table with the references of the frames.
     #[must_use]
     pub fn table(&self) -> &VMExternRefActivationsTable {
         &self.table
     }
 
-    /// Collects; what the frames hold stays.
+    /// Collects. The references in frames stay.
     #[must_use]
     pub fn collect(&self) -> GcReport {
         // SAFETY: the frames are as the map says, every reference in them is in the table, and the walk is complete.

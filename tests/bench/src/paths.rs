@@ -1,7 +1,7 @@
 //! Hot paths in isolation, for an instruction counter to run.
 //!
-//! Each path runs as often as it is told, in a loop of a few instructions. Whoever counts runs
-//! it twice, with different numbers, so that everything else cancels out.
+//! Each path runs a given number of rounds, in a loop of a few instructions. A counter runs a path
+//! twice, with different numbers of rounds, and takes the difference.
 
 use crate::engine::{Engine, Failure, Ours};
 use crate::guest;
@@ -15,7 +15,7 @@ struct Path {
     name: &'static str,
     /// Operations of one round.
     operations: u32,
-    /// Runs so many rounds.
+    /// Runs a number of rounds.
     run: fn(u32) -> Result<(), Failure>,
 }
 
@@ -56,7 +56,7 @@ const SET: &str = "(table.set $table (i32.const 0) (local.get $held))";
 const CALL: &str = "(drop (call $value (local.get $held)))";
 const MAKE: &str = "(drop (call $new (i64.const 7)))";
 
-/// Runs the path of that name, and says how many operations a round has.
+/// Runs the path of that name, and returns the number of operations of a round.
 pub(crate) fn run(name: &str, rounds: u32) -> Result<(), Failure> {
     let found = PATHS.iter().find(|path| path.name == name);
     let path = found.ok_or_else(|| format!("the paths are: {}", names()))?;
@@ -72,7 +72,7 @@ fn names() -> String {
 
 /// Runs `body` in Wasm, with a reference in `$held` and in element 0 of a table.
 ///
-/// The activations table begins with room for so many references; there is a collection when it
+/// The activations table starts with room for this many references. A collection happens when it
 /// is full.
 fn compiled(body: &str, rounds: u32, slots: u32) -> Result<(), Failure> {
     let text = guest::module(&format!(
@@ -120,7 +120,7 @@ fn new_and_drop(rounds: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Collects a stack, in which everything stays alive.
+/// Collects while a stack holds every reference.
 fn collect(rounds: u32, references: usize, safepoints: usize) -> Result<(), Failure> {
     let stack = MadeStack::new(FRAMES as usize, references, safepoints)?;
     for _ in 0..rounds {
@@ -129,7 +129,7 @@ fn collect(rounds: u32, references: usize, safepoints: usize) -> Result<(), Fail
     Ok(())
 }
 
-/// Inserts references that no frame holds, and collects them; their objects live on.
+/// Inserts references that no frame holds, and collects them. Their objects stay alive.
 fn collect_garbage(rounds: u32) -> Result<(), Failure> {
     let stack = MadeStack::new(1, 0, 1)?;
     let objects: Vec<_> = (0..FRAMES).map(VMExternRef::new).collect();

@@ -1,27 +1,27 @@
-//! Batches of iterations: how many to run, and how long each took.
+//! Batches of iterations, and their times.
 
 use crate::clock::{median, thread_nanoseconds};
 
-/// How much of the machine a measurement may use.
+/// The effort of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Effort {
     /// Nanoseconds that one batch should last.
     pub(crate) batch: u64,
-    /// Batches whose median counts.
+    /// The number of batches. Their median is the result.
     pub(crate) batches: usize,
-    /// How often all measurements are repeated, one after the other; the least counts.
+    /// The number of rounds of all measurements. The least result of a measurement counts.
     pub(crate) rounds: usize,
 }
 
 impl Effort {
-    /// What the published figures are made with.
+    /// The effort of the published figures.
     pub(crate) const FULL: Self = Self {
         batch: 10_000_000,
         batches: 11,
         rounds: 8,
     };
 
-    /// Enough to see that everything runs.
+    /// Just enough to check that everything runs.
     pub(crate) const QUICK: Self = Self {
         batch: 200_000,
         batches: 3,
@@ -29,14 +29,14 @@ impl Effort {
     };
 }
 
-/// Hands out batches, and times them from one question to the next.
+/// Hands out batches, and times each from one request to the next.
 ///
-/// Guests ask too, through the import `bench.next`: so one loop in Wasm is
+/// Guests request batches too, through the import `bench.next`. So a loop in Wasm is
 /// calibrated and timed without a call of the host for each iteration.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     effort: Effort,
-    /// Iterations of the batch that runs, and when it began.
+    /// The iterations of the running batch, and its start.
     running: Option<(i32, u64)>,
     iterations: i32,
     calibrated: bool,
@@ -58,7 +58,7 @@ impl Stopwatch {
         }
     }
 
-    /// Ends the batch that runs and begins another; 0 when there were enough.
+    /// Ends the running batch and starts another. Returns its iterations, or 0 after the last batch.
     pub(crate) fn next(&mut self) -> i32 {
         let now = thread_nanoseconds();
         if let Some((iterations, begin)) = self.running.take() {
@@ -99,7 +99,7 @@ impl Stopwatch {
         median(&mut self.figures)
     }
 
-    /// Until a batch lasts long enough, it only says how long the next must be.
+    /// A batch that is too short only calibrates the length of the next one.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

@@ -7,10 +7,10 @@ use crate::stopwatch::Effort;
 use crate::workload::{Lines, Task, Workload};
 use std::process::{Command, Stdio};
 
-/// Bytes of stack for recursions of 100 000 frames; only what is used takes memory.
+/// Bytes of stack for recursions of 100 000 frames. Untouched pages take no memory.
 const STACK: libc::rlim_t = 1 << 30;
 
-/// Sees to it that processes started from now on may use that much stack.
+/// Lets processes that are started from now on use that much stack.
 pub(crate) fn raise_stack_limit() -> Result<(), Failure> {
     let mut limit = stack_limit()?;
     limit.rlim_cur = limit.rlim_max.min(STACK);

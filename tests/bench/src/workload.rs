@@ -1,4 +1,4 @@
-//! The rows of the table: what is run, by whom, at which sizes.
+//! The rows of the table: workloads, their contenders and their sizes.
 
 mod boxes;
 mod calls;
@@ -14,20 +14,20 @@ use crate::contender::Contender;
 use crate::engine::{Engine, Failure, instantiate};
 use crate::stopwatch::Effort;
 
-/// Numbers that one process measured, each with the name of its line.
+/// The numbers that one process measured, each with the name of its line.
 pub(crate) type Lines = Vec<(&'static str, f64)>;
 
-/// What one process measures.
+/// The measurement of one process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Task {
     pub(crate) contender: Contender,
-    /// The size; what it counts depends on the row.
+    /// The size, in a unit that depends on the row.
     pub(crate) x: u32,
     pub(crate) effort: Effort,
 }
 
 impl Task {
-    /// The guest of this task in the engine of its contender.
+    /// Instantiates the guest of this task in the engine of its contender.
     fn instantiate(&self, text: &str) -> Result<Box<dyn Engine>, Failure> {
         instantiate(self.contender, text, self.effort)
     }
@@ -37,7 +37,7 @@ impl Task {
         Ok(i32::try_from(self.x)?)
     }
 
-    /// Runs `text`'s export `run`, and divides what it timed by `operations`.
+    /// Runs the export `run` of `text`, and divides the measured time by `operations`.
     fn time(&self, text: &str, operations: f64) -> Result<f64, Failure> {
         let mut engine = self.instantiate(text)?;
         engine.run("run", self.size()?)?;
@@ -46,11 +46,11 @@ impl Task {
     }
 }
 
-/// A row, or one part of it that runs in processes of its own.
+/// A row, or a part of a row that runs in processes of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
     pub(crate) row: &'static str,
-    /// What tells this part of a row from the others.
+    /// The name of this part of a row.
     pub(crate) part: &'static str,
     pub(crate) contenders: &'static [Contender],
     pub(crate) sizes: &'static [u32],
@@ -60,7 +60,7 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// The name under which a process finds it.
+    /// The name that a process finds it by.
     pub(crate) fn name(&self) -> String {
         match self.part {
             "" => self.row.to_owned(),

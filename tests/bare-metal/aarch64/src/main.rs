@@ -1,6 +1,6 @@
 //! A kernel that boots on the `aarch64` machine `virt` of QEMU, and runs the tests.
 //!
-//! Interrupts stay masked; an exception is a failure, with what the processor says of it.
+//! Interrupts stay masked. An exception is a failure, and its cause is printed.
 
 #![no_std]
 #![no_main]
@@ -23,38 +23,38 @@ impl Write for Console {
         const PL011: usize = 0x0900_0000;
         let data = core::ptr::with_exposed_provenance_mut::<u32>(PL011);
         for byte in text.bytes() {
-            // SAFETY: the machine `virt` has its serial port's data register there, and nobody else uses it.
+            // SAFETY: the machine `virt` has its serial port's data register there, and only this function uses it.
             unsafe { data.write_volatile(byte.into()) };
         }
         Ok(())
     }
 }
 
-/// Ends QEMU, by semihosting, with exit code 33 if all is well, and 35 if not.
+/// Ends QEMU, by semihosting, with exit code 33 if all tests passed, and 35 if not.
 fn exit(passed: bool) -> ! {
     const SYS_EXIT: u64 = 0x18;
     const APPLICATION_EXIT: u64 = 0x20026;
     let block = [APPLICATION_EXIT, if passed { 33 } else { 35 }];
     loop {
-        // SAFETY: QEMU reads the block of two words and ends.
+        // SAFETY: QEMU reads the two words of the block, and ends.
         unsafe { asm!("hlt #0xf000", in("x0") SYS_EXIT, in("x1") &raw const block) };
     }
 }
 
-/// Makes what was written to memory visible to instruction fetches.
+/// Makes writes to memory visible to instruction fetches.
 fn synchronize(code: *const u8, bytes: usize) {
-    /// The shortest cache line that the architecture allows.
+    /// The shortest cache line that the architecture allows, in bytes.
     const LINE: usize = 16;
     for offset in (0..bytes).step_by(LINE) {
         let line = code.wrapping_add(offset);
-        // SAFETY: maintenance of caches changes nothing but what the processor may have kept of this address.
+        // SAFETY: cache maintenance does not change the contents of memory.
         unsafe { asm!("dc cvau, {0}", "dsb ish", "ic ivau, {0}", in(reg) line) };
     }
-    // SAFETY: barriers change nothing.
+    // SAFETY: barriers change neither registers nor memory.
     unsafe { asm!("dsb ish", "isb") };
 }
 
-/// Whether this processor signs return addresses, rather than ignoring that it is told to.
+/// Whether this processor signs return addresses. Older processors ignore the instruction.
 fn signs_return_addresses() -> bool {
     let address = synchronize as fn(*const u8, usize) as usize;
     let mut signed = address;
@@ -63,7 +63,7 @@ fn signs_return_addresses() -> bool {
     signed != address
 }
 
-/// Where the start-up code calls Rust, on a stack of its own.
+/// The start-up code calls this, on a stack of two mebibytes.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main() -> ! {
     let signs = u8::from(signs_return_addresses());
@@ -80,7 +80,7 @@ extern "C" fn kernel_main() -> ! {
     }))
 }
 
-/// Where the exception vectors lead.
+/// The exception vectors lead here.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_fault(syndrome: usize, pc: usize, address: usize) -> ! {
     // The console cannot fail.

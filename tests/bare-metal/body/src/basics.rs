@@ -1,4 +1,4 @@
-//! The core alone, with arrays for stacks.
+//! Tests of the core alone, with arrays for stacks.
 
 use crate::report::{Outcome, Report, equal, words};
 use alloc::boxed::Box;
@@ -27,7 +27,7 @@ impl Drop for Counted {
     }
 }
 
-/// A value that asks for more alignment than any allocator gives by itself.
+/// A value with a larger alignment than the allocator's default.
 #[repr(align(256))]
 struct Aligned([u8; 3]);
 
@@ -36,7 +36,7 @@ fn boxes() -> Outcome {
     let one = VMExternRef::new(Counted(Rc::clone(&drops)));
     let raw = one.clone().into_raw();
     equal("the count", one.strong_count(), 2)?;
-    // SAFETY: the word comes from `into_raw`, and is turned back once.
+    // SAFETY: the word comes from `into_raw`, and is converted back once.
     let other = unsafe { VMExternRef::from_raw(raw) };
     equal("identity", VMExternRef::eq(&one, &other), true)?;
     drop((one, other));
@@ -53,7 +53,7 @@ fn boxes() -> Outcome {
     Ok("counted, aligned, dropped once".into())
 }
 
-/// A module of one function with one safepoint, at whose return address word 1 is live.
+/// A module with one function and one safepoint, where word 1 is live.
 fn module() -> Result<ModuleStackMaps, RegisterError> {
     let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
     module.function(0..0x80)?;
@@ -72,7 +72,7 @@ fn registry() -> Outcome {
     equal("code", registry.is_code(0x10ff), true)?;
     equal("a function", registry.is_wasm(0x10ff), false)?;
     equal("an overlap's acceptance", registered(0x1080).is_ok(), false)?;
-    // SAFETY: no frame of this code is on any stack.
+    // SAFETY: the module has no code that could run.
     unsafe { registry.unregister(first) }.map_err(|_| "the registry forgot a module")?;
     equal("unregistered code", registry.is_code(0x1010), false)?;
     registered(0x1080)?;
@@ -94,7 +94,7 @@ fn collections() -> Outcome {
     }
     let frame = Frame::new(0x1010, Some(stack.as_ptr().expose_provenance()), None);
     let collect = |frames, end| {
-        // SAFETY: the frames are the boxed array, which the module's only stack map describes.
+        // SAFETY: the only frame is the boxed array, which the module's only stack map describes.
         unsafe { gc(&registry, &table, &RecordedWalker::new(frames, end)) }
     };
     let report = collect(vec![frame], WalkEnd::Unproven);

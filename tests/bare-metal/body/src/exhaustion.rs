@@ -1,4 +1,4 @@
-//! Memory that runs out, and memory that must not.
+//! Tests of failing requests for memory, and of leaks.
 
 use crate::guests::{FAILING_ALLOCATOR, Guest, PROGRAMS};
 use crate::report::{Outcome, Report, equal};
@@ -7,16 +7,16 @@ use alloc::format;
 use alloc::vec::Vec;
 use vmexternref_engine_runtime::Val;
 
-/// Which requests fail in turn: every one, every second, and so on.
+/// The periods of failing requests: every one fails, every second, and so on.
 const PERIODS: [i32; 6] = [1, 2, 3, 7, 50, 1000];
 
-/// How often everything is repeated to show that nothing is left behind.
+/// The number of repetitions that have to use the same amount of memory.
 const ROUNDS: usize = 12;
 
-/// Guests that are repeated until it is certain that nothing leaks.
+/// The guests that are repeated.
 const REPEATED: [&str; 3] = ["garbage", "tables", "thousands_of_frames"];
 
-/// Tests both.
+/// Runs the tests.
 pub(crate) fn test(report: &mut Report<'_>, surroundings: &Surroundings) {
     for period in PERIODS {
         let name = format!("every {period}. request for memory fails");
@@ -30,7 +30,7 @@ pub(crate) fn test(report: &mut Report<'_>, surroundings: &Surroundings) {
     }
 }
 
-/// The guest checks that what it holds is whole; here counts what happened to the rest.
+/// Runs a guest that checks the objects it holds, and checks that it leaves no memory in use.
 fn fail_every(surroundings: &Surroundings, period: i32) -> Outcome {
     let before = surroundings.heap.in_use();
     let outcome = run(surroundings, &FAILING_ALLOCATOR, &[Val::I32(period)]);
@@ -47,7 +47,7 @@ fn fail_every(surroundings: &Surroundings, period: i32) -> Outcome {
     Ok(format!("{refused} objects were refused, {totals}"))
 }
 
-/// Runs `guest` over and over; memory in use, and the most of it, must stay what they were.
+/// Runs `guest` repeatedly. Memory in use and its high-water mark must be the same each time.
 fn repeat(surroundings: &Surroundings, guest: &Guest) -> Outcome {
     let heap = surroundings.heap;
     let before = heap.in_use();

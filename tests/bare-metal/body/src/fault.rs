@@ -1,4 +1,4 @@
-//! Faults that the tests must find, put in where the environment variable `BREAK` asked for one.
+//! Faults that the tests must find, compiled in by the environment variable `BREAK`.
 
 use alloc::boxed::Box;
 use core::ops::ControlFlow;
@@ -6,13 +6,13 @@ use vmexternref_core::{Frame, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::{Store, WeakStore};
 use vmexternref_frame_pointer::ActivationsWalker;
 
-/// What was asked for when this was compiled.
+/// The fault to plant, as `BREAK` named it when this was compiled.
 const FAULT: Option<&str> = option_env!("BREAK");
 
-/// Takes one reference out of each stack map of the section if `BREAK=stack-map`.
+/// Removes one reference from each stack map of the section if `BREAK=stack-map`.
 ///
-/// The section is laid out as `wasmtime-environ` writes it: how many maps, a code offset for each, where each is,
-/// and the maps, in words of four bytes.
+/// The section has the format of `wasmtime-environ`, in words of four bytes: the number of maps, the code offset of
+/// each map, the position of each map, and the maps.
 pub(crate) fn break_stack_maps(section: &mut [u8]) {
     if FAULT != Some("stack-map") {
         return;
@@ -21,7 +21,7 @@ pub(crate) fn break_stack_maps(section: &mut [u8]) {
     let word = |words: &[[u8; 4]], at: usize| u32::from_le_bytes(words[at]) as usize;
     let maps = if words.is_empty() { 0 } else { word(words, 0) };
     for map in 0..maps {
-        // Behind the frame's size and the number of bitmaps.
+        // The bitmaps follow the frame size and the number of bitmaps.
         let mut bitmap = 1 + 2 * maps + word(words, 1 + maps + map) + 2;
         while word(words, bitmap) == 0 {
             bitmap += 1;
@@ -31,17 +31,17 @@ pub(crate) fn break_stack_maps(section: &mut [u8]) {
     }
 }
 
-/// Makes collections of `store` overlook every second frame if `BREAK=lost-root`.
+/// Makes collections of `store` skip every second frame if `BREAK=lost-root`.
 pub(crate) fn lose_roots(store: &Store) {
     if FAULT == Some("lost-root") {
         store.set_walker(Box::new(Forgetful(store.downgrade())));
     }
 }
 
-/// Overlooks every second frame, and claims to have seen them all.
+/// Skips every second frame, and claims a complete walk.
 struct Forgetful(WeakStore);
 
-// SAFETY: it breaks its promise of completeness, which is what `BREAK` asks for; what it shows is true.
+// SAFETY: the frames that it visits are real; it breaks the promise of completeness on purpose, as `BREAK` asks.
 unsafe impl StackWalker for Forgetful {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         let Some(store) = self.0.upgrade() else {

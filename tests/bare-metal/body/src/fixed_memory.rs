@@ -5,20 +5,20 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use linked_list_allocator::LockedHeap;
 
-/// How large a kernel's heap is, in bytes.
+/// The size of a kernel's heap, in bytes.
 const HEAP_BYTES: usize = 8 << 20;
 
-/// Eight mebibytes in the kernel's own image, as a heap.
+/// A heap of eight mebibytes in the kernel's own image.
 pub struct FixedMemory {
     free: LockedHeap,
     bytes: UnsafeCell<[u8; HEAP_BYTES]>,
 }
 
-// SAFETY: the bytes are only handed out by the allocator, which has a lock.
+// SAFETY: only the allocator, which has a lock, hands out the bytes.
 unsafe impl Sync for FixedMemory {}
 
 impl FixedMemory {
-    /// A heap that is all free.
+    /// An empty heap.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "only statics are this large")]
     pub const fn new() -> Self {
@@ -34,7 +34,7 @@ unsafe impl GlobalAlloc for FixedMemory {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let mut free = self.free.lock();
         if free.size() == 0 {
-            // SAFETY: the bytes live as long as the allocator, are this large, and are given away once.
+            // SAFETY: the array lives as long as the allocator, has this size, and is handed over once.
             unsafe { free.init(self.bytes.get().cast(), HEAP_BYTES) };
         }
         let block = free.allocate_first_fit(layout);
@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for FixedMemory {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller gives back what it got.
+        // SAFETY: the caller guarantees that the block came from `alloc` with this layout.
         unsafe { self.free.dealloc(block, layout) };
     }
 }

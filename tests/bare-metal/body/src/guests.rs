@@ -1,14 +1,14 @@
-//! The guests, compiled ahead of time for this machine and linked into the host.
+//! The guests: compiled ahead of time for this machine, and included in the host.
 
-/// A guest as the compiler's object file.
+/// A guest as an object file of the compiler.
 pub(crate) struct Guest {
-    /// The name of its file.
+    /// The name of the file, without its extension.
     pub(crate) name: &'static str,
     /// The object file.
     pub(crate) object: &'static [u8],
 }
 
-/// The guest of that name in the folder that the environment variable `GUESTS` names.
+/// Includes a guest from the folder that the environment variable `GUESTS` names.
 macro_rules! guest {
     ($name:literal) => {
         Guest {
@@ -18,9 +18,9 @@ macro_rules! guest {
     };
 }
 
-/// Guests that check themselves in `main`, and say the same on every machine.
+/// Guests that check themselves in `main`, with the same collections on every machine.
 ///
-/// Of `tests/programs` only `files` is not among them: it needs files.
+/// All of `tests/programs` is here except `files`, which needs files.
 pub(crate) const PROGRAMS: &[Guest] = &[
     guest!("borrowed_argument"),
     guest!("bulk_operations"),
@@ -45,8 +45,8 @@ pub(crate) const PROGRAMS: &[Guest] = &[
     guest!("waiting_operands"),
 ];
 
-/// A guest that runs out of stack; how deep that is depends on the machine.
+/// A guest that runs out of stack. Its depth depends on the machine.
 pub(crate) const STACK_OVERFLOW: Guest = guest!("stack_overflow");
 
-/// A guest that goes on when the host has no memory for new objects.
+/// A guest that carries on when the host has no memory for new objects.
 pub(crate) const FAILING_ALLOCATOR: Guest = guest!("failing_allocator");

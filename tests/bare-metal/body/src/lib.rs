@@ -1,7 +1,7 @@
-//! What every host does once it runs: the tests, the same on each machine.
+//! The tests that every host runs, the same on each machine.
 //!
-//! A host brings a [`Machine`]: a console, its heap and executable memory. [`run`] prints a line for each test, which
-//! has to be the same on every machine, and lines that start with `measured`, which may differ.
+//! *You provide* a [`Machine`]: a console, a heap and executable memory. *You get* [`run`], which prints a line for
+//! each test. The line has to be the same on every machine. Lines that start with `measured` may differ.
 
 #![no_std]
 

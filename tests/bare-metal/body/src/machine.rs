@@ -1,4 +1,4 @@
-//! What a host brings, and what is done with it.
+//! The machine that a host brings, and the run of all tests on it.
 
 use crate::guests::PROGRAMS;
 use crate::measured_heap::HeapMeter;
@@ -9,19 +9,19 @@ use alloc::rc::Rc;
 use core::fmt::{self, Write};
 use vmexternref_engine_runtime::CodePlacer;
 
-/// What a host brings: a console, its heap and executable memory.
+/// A console, a heap and executable memory.
 ///
-/// It also has two mebibytes of stack.
+/// The machine also has a stack of two mebibytes.
 pub struct Machine<'m, P> {
-    /// Where lines are printed.
+    /// The sink of all lines.
     pub console: &'m mut dyn Write,
     /// The global allocator.
     pub heap: &'static dyn HeapMeter,
-    /// Where code goes.
+    /// Executable memory.
     pub placer: P,
 }
 
-/// Runs all tests; whether every one passed.
+/// Runs all tests. Returns whether every one passed.
 pub fn run<P: CodePlacer + 'static>(machine: Machine<'_, P>) -> bool {
     let mut report = Report::new(machine.console);
     let surroundings = Surroundings {

@@ -1,24 +1,24 @@
-//! A heap that counts, and that can be told to fail.
+//! A heap that counts its bytes and fails on request.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Counts what goes through the allocator `A`, and refuses every n-th request where told to.
+/// Counts the bytes that the allocator `A` hands out, and can refuse every n-th request.
 #[derive(Debug)]
 pub struct MeasuredHeap<A> {
     memory: A,
     in_use: AtomicUsize,
     high_water: AtomicUsize,
-    /// Which request fails, counted from the last one that did; 0 is none.
+    /// Every so many requests one fails; 0 for none.
     period: AtomicUsize,
     since_failure: AtomicUsize,
     failures: AtomicUsize,
 }
 
 impl<A> MeasuredHeap<A> {
-    /// Counts what goes through `memory`.
+    /// Measures `memory`.
     pub const fn new(memory: A) -> Self {
         Self {
             memory,
@@ -30,7 +30,7 @@ impl<A> MeasuredHeap<A> {
         }
     }
 
-    /// Whether the next request is one that fails.
+    /// Counts a request. Returns whether it has to fail.
     fn refuses(&self) -> bool {
         let period = self.period.load(Relaxed);
         if period == 0 {
@@ -45,13 +45,13 @@ impl<A> MeasuredHeap<A> {
     }
 }
 
-// SAFETY: the allocator below keeps the contract; null for a refused request is part of it.
+// SAFETY: `memory` keeps the contract, which allows null for a refused request.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for MeasuredHeap<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if self.refuses() {
             return ptr::null_mut();
         }
-        // SAFETY: the caller keeps the contract.
+        // SAFETY: the caller guarantees a layout of at least one byte.
         let block = unsafe { self.memory.alloc(layout) };
         if !block.is_null() {
             let in_use = self.in_use.fetch_add(layout.size(), Relaxed) + layout.size();
@@ -62,22 +62,22 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for MeasuredHeap<A> {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         self.in_use.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller gives back what it got.
+        // SAFETY: the caller guarantees that the block came from `alloc` with this layout.
         unsafe { self.memory.dealloc(block, layout) };
     }
 }
 
-/// What the tests ask of a heap.
+/// The measurements and failures of a heap.
 pub trait HeapMeter: fmt::Debug {
-    /// Bytes that are in use.
+    /// The number of bytes in use.
     fn in_use(&self) -> usize;
-    /// The most bytes that were ever in use at once.
+    /// The largest number of bytes in use at once since the last reset.
     fn high_water(&self) -> usize;
-    /// Forgets the past: the most that was ever in use is what is in use now.
+    /// Resets the high-water mark to the bytes in use now.
     fn reset_high_water(&self);
-    /// Refuses every `period`-th request from now on, or none if it is 0.
+    /// Refuses every `period`-th request from now on; none for 0.
     fn fail_every(&self, period: usize);
-    /// How many requests were refused because they had to be.
+    /// The number of requests that were refused on purpose.
     fn failures(&self) -> usize;
 }
 

@@ -5,7 +5,7 @@ use crate::report::Report;
 use crate::session::{Surroundings, run};
 use alloc::format;
 
-/// Runs each in a store of its own.
+/// Runs each guest in a store of its own.
 pub(crate) fn test(report: &mut Report<'_>, surroundings: &Surroundings) {
     for guest in PROGRAMS {
         report.test(guest.name, || {

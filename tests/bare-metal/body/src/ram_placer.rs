@@ -1,4 +1,4 @@
-//! Executable memory of a machine on which all memory is executable.
+//! Executable memory for machines on which all memory is executable.
 
 use alloc::alloc::{alloc, dealloc};
 use alloc::boxed::Box;
@@ -14,9 +14,9 @@ pub struct RamPlacer {
 }
 
 impl RamPlacer {
-    /// A placer that has `synchronize` make new code visible to instruction fetches.
+    /// A placer that calls `synchronize` with the address and the number of bytes of new code.
     ///
-    /// It is told the first byte and how many there are.
+    /// `synchronize` makes the code visible to instruction fetches.
     #[must_use]
     pub const fn new(synchronize: fn(*const u8, usize)) -> Self {
         Self { synchronize }
@@ -37,13 +37,13 @@ impl PlacedCode for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: the block was allocated with this layout, and nothing uses it any more.
+        // SAFETY: `place` allocated the block with this layout, and its owner is being dropped.
         unsafe { dealloc(self.base.as_ptr(), self.layout) };
     }
 }
 
-// SAFETY: the block is aligned as asked, holds both parts, is not written again, and the host of this placer maps
-// its heap executable and brings what synchronizes its caches.
+// SAFETY: the block is aligned as asked, holds both parts and is not written again; the host of this placer maps its
+// heap executable and synchronizes its caches.
 unsafe impl CodePlacer for RamPlacer {
     fn place(
         &self,

@@ -1,24 +1,24 @@
-//! One line for each test.
+//! Prints one line for each test.
 
 use alloc::string::String;
 use core::fmt::{self, Write};
 
-/// What a test tells: words that are the same on every machine, or what is wrong.
+/// The outcome of a test: a text that is the same on every machine, or the failure.
 pub(crate) type Outcome = Result<String, String>;
 
-/// Prints what tests tell, and counts those that failed.
+/// Prints the outcomes of tests, and counts failures.
 pub(crate) struct Report<'m> {
     console: &'m mut dyn Write,
     failed: usize,
 }
 
 impl<'m> Report<'m> {
-    /// Nothing was tested yet.
+    /// A report that prints to `console`.
     pub(crate) fn new(console: &'m mut dyn Write) -> Self {
         Self { console, failed: 0 }
     }
 
-    /// Runs a test.
+    /// Runs a test, and prints its outcome.
     pub(crate) fn test(&mut self, name: &str, test: impl FnOnce() -> Outcome) {
         let (verdict, words) = match test() {
             Ok(words) => ("ok", words),
@@ -30,13 +30,13 @@ impl<'m> Report<'m> {
         self.line(format_args!("{verdict} {name}: {words}"));
     }
 
-    /// Tells what may differ between machines.
+    /// Prints a measurement, which may differ between machines.
     pub(crate) fn measured(&mut self, what: fmt::Arguments<'_>) {
         self.line(format_args!("measured {what}"));
     }
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
-        // There is nobody else to tell that the console is out of order.
+        // A failure of the console cannot be reported anywhere else.
         let _ = writeln!(self.console, "{line}");
     }
 
@@ -59,7 +59,7 @@ pub(crate) fn equal<T: PartialEq + fmt::Debug>(
     }
 }
 
-/// Turns any error into what a test tells.
+/// Converts any error to the failure of a test.
 pub(crate) fn words(error: impl fmt::Display) -> String {
     alloc::format!("{error}")
 }

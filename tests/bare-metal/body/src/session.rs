@@ -1,8 +1,8 @@
-//! A store with everything that guests import, and what its collections did.
+//! A store with everything that guests import, and the totals of its collections.
 
 use crate::fault;
 use crate::guests::Guest;
-use crate::host::Host;
+use crate::host::{self, Silent};
 use crate::measured_heap::HeapMeter;
 use crate::report::{equal, words};
 use alloc::boxed::Box;
@@ -13,34 +13,35 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
 use vmexternref_core::{GcOutcome, GcReport, StackMapRegistry};
+use vmexternref_engine_host::{Census, Host};
 use vmexternref_engine_runtime::{
     CodePlacer, Extern, Instance, Limits, Linker, Module, ObjectFile, Store, Val,
 };
 
-/// Bytes of stack that guests may use; the host has twice as many.
+/// Bytes of stack that guests may use. The host has twice as many.
 const STACK_BYTES: usize = 1 << 20;
 
-/// What a session runs on.
+/// The parts of the machine that a session uses.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     /// The global allocator.
     pub(crate) heap: &'static dyn HeapMeter,
-    /// Where code goes.
+    /// Executable memory.
     pub(crate) placer: Rc<dyn CodePlacer>,
 }
 
-/// A store, and its `host`.
+/// A store, and the count of its host objects.
 pub(crate) struct Session {
     store: Store,
     linker: Linker,
-    alive: Rc<Cell<i64>>,
+    census: Census,
     totals: Rc<Cell<Totals>>,
 }
 
-/// What the collections of a session did together.
+/// The totals of all collections of a session.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Totals {
-    /// How many there were, those in destructors aside.
+    /// The number of collections, without those that began during another one.
     pub(crate) collections: usize,
     wasm_frames: usize,
     roots: usize,
@@ -90,16 +91,14 @@ impl Session {
         let seen = Rc::clone(&totals);
         store.set_gc_observer(Box::new(move |report| seen.set(seen.get().add(report))));
         fault::lose_roots(&store);
-        let host = Host {
-            alive: Rc::default(),
-            surroundings: surroundings.clone(),
-        };
+        let census = Census::default();
+        let host = Host::new(Rc::new(Silent), census.clone());
         let mut linker = Linker::new();
-        host.define(&store, &mut linker).map_err(words)?;
+        host::define(&host, surroundings.heap, &store, &mut linker).map_err(words)?;
         Ok(Self {
             store,
             linker,
-            alive: host.alive,
+            census,
             totals,
         })
     }
@@ -119,12 +118,16 @@ impl Session {
         main.call(&self.store, args).map_err(words)
     }
 
-    /// Ends the store; it must have swept each time, and every object must be gone.
+    /// Drops the store.
+    ///
+    /// # Errors
+    ///
+    /// When a collection kept everything, found a root outside of the table, or an object is still alive.
     pub(crate) fn finish(self) -> Result<Totals, String> {
         let Self {
             store,
             linker,
-            alive,
+            census,
             totals,
         } = self;
         store.gc();
@@ -140,7 +143,7 @@ impl Session {
             totals.contract_breaks,
             0,
         )?;
-        equal("the number of objects left alive", alive.get(), 0)?;
+        equal("the number of objects left alive", census.alive(), 0)?;
         Ok(totals)
     }
 }

@@ -1,6 +1,6 @@
 //! A kernel that boots on the `riscv64` machine `virt` of QEMU, and runs the tests.
 //!
-//! Interrupts stay off; an exception is a failure, with what the processor says of it.
+//! Interrupts stay off. An exception is a failure, and its cause is printed.
 
 #![no_std]
 #![no_main]
@@ -23,33 +23,33 @@ impl Write for Console {
         const NS16550: usize = 0x1000_0000;
         let data = core::ptr::with_exposed_provenance_mut::<u8>(NS16550);
         for byte in text.bytes() {
-            // SAFETY: the machine `virt` has its serial port's data register there, and nobody else uses it.
+            // SAFETY: the machine `virt` has its serial port's data register there, and only this function uses it.
             unsafe { data.write_volatile(byte) };
         }
         Ok(())
     }
 }
 
-/// Ends QEMU with exit code 33 if all is well, and 35 if not.
+/// Ends QEMU with exit code 33 if all tests passed, and 35 if not.
 fn exit(passed: bool) -> ! {
     const SIFIVE_TEST: usize = 0x10_0000;
-    /// Ends with the code in the upper half.
+    /// Ends QEMU with the exit code in the upper half.
     const END: u32 = 0x3333;
     let code: u32 = if passed { 33 } else { 35 };
     let device = core::ptr::with_exposed_provenance_mut::<u32>(SIFIVE_TEST);
     loop {
-        // SAFETY: the machine `virt` has its exit device there.
+        // SAFETY: the machine `virt` has its exit device at this address.
         unsafe { device.write_volatile(code << 16 | END) };
     }
 }
 
-/// Makes what was written to memory visible to instruction fetches.
+/// Makes writes to memory visible to instruction fetches.
 fn synchronize(_code: *const u8, _bytes: usize) {
-    // SAFETY: a barrier changes nothing.
+    // SAFETY: a barrier changes neither registers nor memory.
     unsafe { asm!("fence.i") };
 }
 
-/// Where the start-up code calls Rust, on a stack of its own.
+/// The start-up code calls this, on a stack of two mebibytes.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main() -> ! {
     let placer = RamPlacer::new(synchronize);
@@ -60,7 +60,7 @@ extern "C" fn kernel_main() -> ! {
     }))
 }
 
-/// Where the exception vectors lead.
+/// The exception vectors lead here.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_fault(syndrome: usize, pc: usize, address: usize) -> ! {
     // The console cannot fail.

@@ -1,7 +1,7 @@
 //! A kernel that boots on `x86_64` machines through PVH, and runs the tests.
 //!
-//! Interrupts stay off and there is no interrupt table: a fault resets the machine, which ends QEMU with another exit
-//! code than either of [`exit`]'s.
+//! Interrupts stay off and there is no interrupt table: a fault resets the machine. QEMU then ends with an exit code
+//! that [`exit`] does not use.
 
 #![no_std]
 #![no_main]
@@ -23,26 +23,26 @@ impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         const COM1: u16 = 0x3f8;
         for byte in text.bytes() {
-            // SAFETY: the machine that this kernel is for has a serial port there, and nobody else uses it.
+            // SAFETY: QEMU's machine has a serial port there, and only this function uses it.
             unsafe { asm!("out dx, al", in("dx") COM1, in("al") byte, options(nomem, nostack)) };
         }
         Ok(())
     }
 }
 
-/// Ends QEMU with exit code 33 if all is well, and 35 if not.
+/// Ends QEMU with exit code 33 if all tests passed, and 35 if not.
 fn exit(passed: bool) -> ! {
     const DEBUG_EXIT: u16 = 0xf4;
     let code: u32 = if passed { 16 } else { 17 };
     loop {
-        // SAFETY: the machine that this kernel is for has its exit device there.
+        // SAFETY: `run.sh` gives QEMU's machine an exit device at this port.
         unsafe {
             asm!("out dx, eax", in("dx") DEBUG_EXIT, in("eax") code, options(nomem, nostack))
         };
     }
 }
 
-/// Where the start-up code calls Rust, on a stack of its own.
+/// The start-up code calls this, on a stack of two mebibytes.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main() -> ! {
     // x86 keeps its instruction cache coherent by itself.

@@ -1,6 +1,5 @@
 //! Our engine, with host functions in their raw form.
 
-use super::code_memory::{CodeMemory, Placed};
 use super::raw_host::linker;
 use super::{Engine, Failure, Host, STACK_BYTES};
 use crate::stopwatch::{Effort, Stopwatch};
@@ -9,23 +8,24 @@ use core::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 use vmexternref_core::{OutOfMemory, StackMapRegistry, VMExternRef};
+use vmexternref_engine_code_memory::{CodeMemory, Placement};
 use vmexternref_engine_compiler::{CompileOptions, compile};
 use vmexternref_engine_runtime::{Func, Instance, Limits, Module, Store, Val};
 
-/// What the import `bench.walk` does: times walks, and says how many frames one has.
+/// The action of the import `bench.walk`: times walks, and returns the number of frames of one.
 pub(crate) type Walk = fn(&Scene<'_>, &mut Stopwatch) -> usize;
 
-/// What a walk may look at.
+/// The store and the code that a walk may look at.
 #[derive(Debug)]
 pub(crate) struct Scene<'s> {
     pub(crate) store: &'s Store,
-    pub(crate) code: Placed,
+    pub(crate) code: Placement,
 }
 
-/// What host functions find behind their first argument.
+/// The context of host functions.
 pub(super) struct Context {
     pub(super) host: RefCell<Host>,
-    pub(super) code: CodeMemory,
+    pub(super) code: Rc<CodeMemory>,
     pub(super) walk: Cell<Option<Walk>>,
     pub(super) frames: Cell<usize>,
 }
@@ -45,7 +45,7 @@ impl Ours {
         Self::with_slots(text, effort, Limits::default().table_slots_initial)
     }
 
-    /// The same, with an activations table of `slots` to begin with.
+    /// The same, with an activations table that starts with `slots` slots.
     pub(crate) fn with_slots(text: &str, effort: Effort, slots: usize) -> Result<Self, Failure> {
         let compiled = compile(&wat::parse_str(text)?, &CompileOptions::default())?;
         let limits = Limits {
@@ -55,12 +55,12 @@ impl Ours {
         };
         let context = Rc::new(Context {
             host: RefCell::new(Host::new(effort)),
-            code: CodeMemory::default(),
+            code: Rc::new(CodeMemory::default()),
             walk: Cell::new(None),
             frames: Cell::new(0),
         });
         let registry = Arc::new(StackMapRegistry::new());
-        let store = Store::new(registry, limits, Rc::new(context.code.clone()));
+        let store = Store::new(registry, limits, Rc::clone(&context.code) as _);
         let module = Module::load(&store, compiled)?;
         let instance = linker(&store, &context)?.instantiate(&store, &module)?;
         Ok(Self {
@@ -70,12 +70,12 @@ impl Ours {
         })
     }
 
-    /// Chooses what `bench.walk` does.
+    /// Chooses the action of `bench.walk`.
     pub(crate) fn set_walk(&mut self, walk: Walk) {
         self.context.walk.set(Some(walk));
     }
 
-    /// Frames that the last walk had.
+    /// The number of frames of the last walk.
     pub(crate) fn walked_frames(&self) -> usize {
         self.context.frames.get()
     }
@@ -86,7 +86,7 @@ impl Ours {
         Ok(func.ok_or_else(|| format!("no function {export}"))?)
     }
 
-    /// Times calls of `export`, each with what `call` does around it.
+    /// Times `call`, which calls the function `export`.
     fn time_calls(
         &self,
         export: &str,
@@ -126,9 +126,9 @@ impl Engine for Ours {
         self.time_calls("same", |store, func| {
             store.reserve(1).map_err(no_memory)?;
             let mut slot = store.insert(reference.clone()).map_err(no_memory)?;
-            // SAFETY: the slot holds a reference that is in the table, and takes the one result.
+            // SAFETY: the slot holds a reference that is in the table, and there is room for the one result.
             unsafe { func.call_raw(store, &raw mut slot) }?;
-            // SAFETY: the function returns its argument, and nothing has collected since.
+            // SAFETY: the function returns its argument, and there was no collection since.
             let result = unsafe { borrowed_from(slot) };
             drop(VMExternRef::clone(&result));
             Ok(())
@@ -148,7 +148,7 @@ pub(super) fn no_memory(_: OutOfMemory) -> Failure {
 ///
 /// # Safety
 ///
-/// The slot holds a live reference, not null, and nothing collects while it is borrowed.
+/// The slot holds a live reference, not null, and there is no collection while it is borrowed.
 #[inline]
 pub(super) unsafe fn borrowed_from(slot: u64) -> ManuallyDrop<VMExternRef> {
     #[expect(
@@ -156,6 +156,6 @@ pub(super) unsafe fn borrowed_from(slot: u64) -> ManuallyDrop<VMExternRef> {
         reason = "slots hold the host's words"
     )]
     let raw = core::ptr::with_exposed_provenance_mut(slot as usize);
-    // SAFETY: the caller guarantees a live reference, and who owns it keeps it.
+    // SAFETY: the caller guarantees a live reference, and `ManuallyDrop` leaves its count to its owner.
     ManuallyDrop::new(unsafe { VMExternRef::from_raw(raw) })
 }

@@ -1,4 +1,4 @@
-//! Wasmtime, used as its documentation says a fast host should.
+//! Wasmtime, used in the way that its documentation recommends for speed.
 
 use super::{Engine, Failure, Host, STACK_BYTES, Watched};
 use crate::contender::Contender;

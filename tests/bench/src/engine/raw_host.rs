@@ -1,4 +1,7 @@
 //! The host functions of our engine, in their raw form.
+//!
+//! They are not those of the crate `vmexternref-engine-host`: their objects are plain numbers, as in Wasmtime, and
+//! they convert no values.
 
 use super::Watched;
 use super::ours::{Context, Scene, Shared, borrowed_from, no_memory};
@@ -9,7 +12,7 @@ use vmexternref_engine_runtime::{
     Caller, Func, FuncType, Linker, RawHostFn, Store, Trap, VMContext, VMHostFunc, ValType,
 };
 
-/// Module, name, parameters, results, and the function.
+/// The module, name, parameters, results and code of a function.
 type Import = (
     &'static str,
     &'static str,
@@ -18,7 +21,7 @@ type Import = (
     RawHostFn,
 );
 
-/// Everything that guests import.
+/// Defines everything that guests import.
 pub(super) fn linker(store: &Store, context: &Shared) -> Result<Linker, Failure> {
     use ValType::{ExternRef, I32, I64};
     let functions: &[Import] = &[
@@ -36,7 +39,7 @@ pub(super) fn linker(store: &Store, context: &Shared) -> Result<Linker, Failure>
     let mut linker = Linker::new();
     for &(module, name, params, results, call) in functions {
         let ty = FuncType::new(params.iter().copied(), results.iter().copied());
-        // SAFETY: each of these functions keeps to its type and its context, and none panics on what guests here pass.
+        // SAFETY: each function matches its type and this context, and none panics on the arguments of our guests.
         let func = unsafe { Func::host_raw(store, &ty, call, Rc::clone(context)) };
         linker.define(module, name, func.map_err(no_memory)?);
     }
@@ -47,7 +50,7 @@ pub(super) fn linker(store: &Store, context: &Shared) -> Result<Linker, Failure>
 ///
 /// # Safety
 ///
-/// `host` is what the function was called with.
+/// `host` is the first argument of the function.
 #[inline]
 unsafe fn context<'a>(host: *const VMHostFunc) -> &'a Context {
     // SAFETY: `linker` made every function here with a `Shared`, and the store outlives the call.
@@ -58,10 +61,10 @@ unsafe fn context<'a>(host: *const VMHostFunc) -> &'a Context {
 ///
 /// # Safety
 ///
-/// `caller` is what the function was called with.
+/// `caller` is the second argument of the function.
 #[cold]
 unsafe fn fail(caller: *const VMContext, message: &str) -> u32 {
-    // SAFETY: the caller of this function passes its own caller on.
+    // SAFETY: the caller guarantees the function's own `caller`.
     unsafe { Caller::with(caller, |caller| caller.fail(Trap::host(message))) }
 }
 
@@ -69,10 +72,10 @@ unsafe fn fail(caller: *const VMContext, message: &str) -> u32 {
 ///
 /// # Safety
 ///
-/// The arguments are what a raw host function with a reference as result was called with.
+/// `caller` and `values` are arguments of a raw host function that returns a reference.
 #[inline]
 unsafe fn return_new(caller: *const VMContext, values: *mut u64, object: VMExternRef) -> u32 {
-    // SAFETY: the caller passes its own caller on.
+    // SAFETY: the caller guarantees the function's own `caller`.
     let inserted = unsafe { Caller::with(caller, |caller| caller.store().insert(object)) };
     match inserted {
         Ok(word) => {
@@ -80,7 +83,7 @@ unsafe fn return_new(caller: *const VMContext, values: *mut u64, object: VMExter
             unsafe { values.write(word) };
             0
         }
-        // SAFETY: the caller passes its own caller on.
+        // SAFETY: the caller guarantees the function's own `caller`.
         Err(OutOfMemory(())) => unsafe { fail(caller, "out of memory") },
     }
 }
@@ -89,10 +92,10 @@ unsafe fn return_new(caller: *const VMContext, values: *mut u64, object: VMExter
 ///
 /// # Safety
 ///
-/// `values` has a slot.
+/// `values` points to at least one slot.
 #[inline]
 unsafe fn i32_in(values: *const u64) -> i32 {
-    // SAFETY: the caller guarantees a slot.
+    // SAFETY: the caller guarantees at least one slot.
     let slot = unsafe { values.read() };
     #[expect(clippy::cast_possible_truncation, reason = "slots are zero-extended")]
     {
@@ -100,7 +103,7 @@ unsafe fn i32_in(values: *const u64) -> i32 {
     }
 }
 
-/// `host.new`: a reference to a number.
+/// `host.new`: returns a new reference to a number.
 ///
 /// # Safety
 ///
@@ -114,7 +117,7 @@ unsafe extern "C" fn host_new(
     unsafe { return_new(caller, values, VMExternRef::new(values.read())) }
 }
 
-/// `bench.new_watched`: a reference to an object that can be seen to die.
+/// `bench.new_watched`: returns a new reference to a watched object.
 ///
 /// # Safety
 ///
@@ -128,7 +131,7 @@ unsafe extern "C" fn new_watched(
     unsafe { return_new(caller, values, VMExternRef::new(Watched::new())) }
 }
 
-/// `host.value`: the number that a reference refers to.
+/// `host.value`: returns the number behind a reference.
 ///
 /// # Safety
 ///
@@ -141,13 +144,13 @@ unsafe extern "C" fn host_value(
     // SAFETY: the function has one parameter.
     let word = unsafe { values.read() };
     if word == 0 {
-        // SAFETY: the caller is passed on.
+        // SAFETY: `caller` is the function's own argument.
         return unsafe { fail(caller, "the reference is null") };
     }
     // SAFETY: the reference is not null, and nothing collects while it is borrowed.
     let reference = unsafe { borrowed_from(word) };
     let Some(value) = reference.downcast_ref::<u64>() else {
-        // SAFETY: the caller is passed on.
+        // SAFETY: `caller` is the function's own argument.
         return unsafe { fail(caller, "the object is no number") };
     };
     // SAFETY: the function has one result.
@@ -161,12 +164,12 @@ unsafe extern "C" fn host_value(
 ///
 /// As [`RawHostFn`] says.
 unsafe extern "C" fn host_gc(_: *const VMHostFunc, caller: *const VMContext, _: *mut u64) -> u32 {
-    // SAFETY: the caller is passed on.
+    // SAFETY: `caller` is the function's own argument.
     unsafe { Caller::with(caller, |caller| caller.store().gc()) };
     0
 }
 
-/// `bench.next`: how often to run the body of a timed loop.
+/// `bench.next`: returns how often to run the body of a timed loop.
 ///
 /// # Safety
 ///
@@ -179,7 +182,7 @@ unsafe extern "C" fn next(host: *const VMHostFunc, _: *const VMContext, values: 
     0
 }
 
-/// `bench.alive`: how many watched objects there are.
+/// `bench.alive`: returns the number of watched objects that are alive.
 ///
 /// # Safety
 ///
@@ -190,7 +193,7 @@ unsafe extern "C" fn alive(_: *const VMHostFunc, _: *const VMContext, values: *m
     0
 }
 
-/// `bench.new_handle`: the number of a new object in the slab.
+/// `bench.new_handle`: stores a new object in the slab, and returns its handle.
 ///
 /// # Safety
 ///
@@ -208,7 +211,7 @@ unsafe extern "C" fn new_handle(
     0
 }
 
-/// `bench.handle_value`: what that object is.
+/// `bench.handle_value`: returns the number behind a handle.
 ///
 /// # Safety
 ///
@@ -221,7 +224,7 @@ unsafe extern "C" fn handle_value(
     // SAFETY: this is the function's own first argument, and there is one parameter.
     let (context, handle) = unsafe { (context(host), i32_in(values)) };
     let Some(value) = context.host.borrow().handle_value(handle) else {
-        // SAFETY: the caller is passed on.
+        // SAFETY: `caller` is the function's own argument.
         return unsafe { fail(caller, "no such handle") };
     };
     // SAFETY: the function has one result.
@@ -229,7 +232,7 @@ unsafe extern "C" fn handle_value(
     0
 }
 
-/// `bench.drop_handle`: drops that object.
+/// `bench.drop_handle`: drops the object behind a handle.
 ///
 /// # Safety
 ///
@@ -253,12 +256,11 @@ unsafe extern "C" fn drop_handle(
 unsafe extern "C" fn walk(host: *const VMHostFunc, caller: *const VMContext, _: *mut u64) -> u32 {
     // SAFETY: this is the function's own first argument.
     let context = unsafe { context(host) };
-    let Some(walk) = context.walk.get() else {
-        // SAFETY: the caller is passed on.
+    let (Some(walk), Some(code)) = (context.walk.get(), context.code.newest()) else {
+        // SAFETY: `caller` is the function's own argument.
         return unsafe { fail(caller, "nothing to walk with") };
     };
-    let code = context.code.last.borrow().clone();
-    // SAFETY: the caller is passed on.
+    // SAFETY: `caller` is the function's own argument.
     unsafe {
         Caller::with(caller, |caller| {
             let scene = Scene {

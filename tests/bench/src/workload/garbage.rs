@@ -38,7 +38,7 @@ fn make_and_drop(task: &Task) -> Result<Lines, Failure> {
     Ok(vec![("", task.time(&text, 1.0)?)])
 }
 
-/// What a box of a `u64` costs the allocator.
+/// The cost of a box of a `u64` for the allocator.
 fn malloc_and_free(task: &Task) -> Result<Lines, Failure> {
     let mut stopwatch = Stopwatch::new(task.effort);
     stopwatch.run(|| {
@@ -49,7 +49,7 @@ fn malloc_and_free(task: &Task) -> Result<Lines, Failure> {
     Ok(vec![("", figure)])
 }
 
-/// The same, beside a table of `x` references that nobody touches.
+/// The same, beside a table of `x` references that the guest does not touch.
 fn make_and_drop_beside_others(task: &Task) -> Result<Lines, Failure> {
     let run = guest::timed_run("", "", MAKE_AND_DROP);
     let text = guest::module(&format!("{} {run}", guest::table(task.x)));

@@ -1,4 +1,4 @@
-//! W9: the memory that references take, and what comes back.
+//! W9: the memory that references take and give back.
 
 use super::{Lines, Task, Workload};
 use crate::contender::Contender::{Copying, Drc, Ours};
@@ -14,7 +14,7 @@ pub(super) const WORKLOADS: &[Workload] = &[Workload {
     run: memory,
 }];
 
-/// Bytes of physical memory that this process has.
+/// The physical memory of this process, in bytes.
 fn resident_bytes() -> Result<f64, Failure> {
     let pages = std::fs::read_to_string("/proc/self/statm")?;
     let pages = pages.split(' ').nth(1).ok_or("statm has a second field")?;

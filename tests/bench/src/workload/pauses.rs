@@ -1,4 +1,4 @@
-//! W11 and W12: when objects die, and for how long the guest stands still.
+//! W11 and W12: when objects die, and how long the guest waits.
 
 use super::{Lines, Task, Workload};
 use crate::clock::{median, thread_nanoseconds};
@@ -44,7 +44,7 @@ fn milliseconds(f: impl FnOnce()) -> f64 {
     (thread_nanoseconds() - before) as f64 / 1e6
 }
 
-/// A table of `x` references is cleared, and a collection follows: the longer of the two.
+/// Clears a table of `x` references, and then collects. Returns the longer of the two times.
 fn table_cleared(task: &Task) -> Result<Lines, Failure> {
     let mut engine = task.instantiate(&guest::module(&guest::table(task.x)))?;
     let mut pauses = Vec::new();
@@ -69,7 +69,7 @@ fn table_cleared(task: &Task) -> Result<Lines, Failure> {
 /// References released in one slice.
 const SLICE: usize = 1000;
 
-/// `x` references were in frames that are gone: at once, and in slices.
+/// Releases `x` references of frames that have returned: at once, and in slices.
 fn activations_left(task: &Task) -> Result<Lines, Failure> {
     let registry = StackMapRegistry::new();
     // SAFETY: no Wasm runs in this process.

@@ -1,4 +1,4 @@
-//! W14: return addresses looked up, and modules that come and go.
+//! W14: looking up return addresses, registering and unregistering modules.
 
 use super::{Lines, Task, Workload};
 use crate::contender::Contender::{BTree, Ours};
@@ -43,7 +43,7 @@ const STEP: u32 = 24;
 
 const CODE_BYTES: u32 = SAFEPOINTS * STEP;
 
-/// Modules do not touch: pages lie between them.
+/// Bytes from one module to the next, with free pages between them.
 const MODULE_STEP: usize = 0x10000;
 
 const FIRST_BASE: usize = 0x1000_0000;
@@ -79,7 +79,7 @@ impl Random {
     }
 }
 
-/// So many random return addresses of `modules` modules.
+/// `count` random return addresses of `modules` modules.
 fn return_addresses(modules: u32, count: usize) -> Vec<usize> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut address = || {
@@ -89,7 +89,7 @@ fn return_addresses(modules: u32, count: usize) -> Vec<usize> {
     (0..count).map(|_| address()).collect()
 }
 
-/// Looks `count` random return addresses of `x` modules up, over and over.
+/// Looks up `count` random return addresses of `x` modules, repeatedly.
 fn look_up(task: &Task, line: &'static str, count: usize) -> Result<Lines, Failure> {
     let mut stopwatch = Stopwatch::new(task.effort);
     let addresses = return_addresses(task.x, count);

@@ -61,12 +61,12 @@ pub(super) const WORKLOADS: &[Workload] = &[
     },
 ];
 
-/// Keeps a loaded reference in a local, so that whoever counts has to count it.
+/// Keeps a loaded reference in a local, so that an engine that counts has to count it.
 fn keep(load: &str) -> String {
     format!("(local.set $kept {load})")
 }
 
-/// `table.get` over `x` references in turn, and what `finish` makes of them.
+/// `table.get` over `x` references in turn, each followed by `finish`.
 fn scan(task: &Task, line: &'static str, finish: fn(&str) -> String) -> Result<Lines, Failure> {
     if task.contender == Floor {
         return scan_floor(task);
@@ -86,8 +86,8 @@ fn scan(task: &Task, line: &'static str, finish: fn(&str) -> String) -> Result<L
 
 /// One count up and one down for each of `x` boxes in turn.
 ///
-/// Whoever counts references touches a box when it is loaded, and again when
-/// it is let go of.
+/// An engine that counts references touches a box when it is loaded, and again when
+/// it is dropped.
 fn scan_floor(task: &Task) -> Result<Lines, Failure> {
     let boxes: Vec<VMExternRef> = (0..task.x).map(VMExternRef::new).collect();
     let mut stopwatch = Stopwatch::new(task.effort);

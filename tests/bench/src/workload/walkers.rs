@@ -55,7 +55,7 @@ fn recursion() -> String {
     guest::recursion(Held::Nothing, "").replace("(call $timed (i32.const 0))", "(call $walk)")
 }
 
-/// Times walks of `walker`, and says how many frames it visits.
+/// Times walks of `walker`, and returns the number of frames that it visits.
 #[inline]
 fn time(walker: &impl StackWalker, stopwatch: &mut Stopwatch) -> usize {
     let mut frames = 0;
@@ -106,7 +106,7 @@ fn stack_word(address: usize) -> usize {
     unsafe { word.read() }
 }
 
-/// Follows the chain with no check but its end.
+/// Follows the chain, and checks only for its end.
 fn by_hand(scene: &Scene<'_>, stopwatch: &mut Stopwatch) -> usize {
     let record = scene.store.record();
     let mut frames = 0;

@@ -1,111 +1,29 @@
-//! The commands, and how their outcome leaves the program.
+//! Carries out a command, and turns its outcome into an exit code.
 
-use crate::compile::compile_module;
-use crate::console::Console;
+mod arguments;
+pub(crate) mod compile;
+mod options;
+pub(crate) mod run;
+
 use crate::error::EngineError;
-use crate::guest_stack::on_guest_stack;
-use crate::run::{Invocation, run_module};
+use crate::host::console::Console;
+use crate::script::find::find_scripts;
 use crate::script::{Tally, run_script, script_stack};
-use crate::script_files::find_scripts;
 use crate::session::Settings;
-use crate::walkers::WalkerKind;
+use crate::session::guest_stack::on_guest_stack;
+use clap::Parser;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use compile::compile_module;
+use options::{Command, CommandLine, CommonArgs, CompileArgs, RunArgs, WastArgs, run_stack};
+use run::{Invocation, run_module};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use vmexternref_engine_compiler::CompileOptions;
 
-/// The stack of guests in `run`, in bytes.
+/// Parses the arguments and runs the command.
 ///
-/// With zeal, a guest that recurses without end walks half of n² frames, so that less is more.
-const fn run_stack(walker: WalkerKind, zeal: bool) -> usize {
-    match (walker, zeal) {
-        (_, false) => 8 << 20,
-        (WalkerKind::Backtrace, true) => 1 << 20,
-        (_, true) => 2 << 20,
-    }
-}
-
-/// Runs WebAssembly that holds externrefs, and frees what it drops while it runs.
-#[derive(Debug, Parser)]
-#[command(name = "vmexternref-engine", version)]
-struct CommandLine {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Runs a module: its start function, then the invoked export, or `main`, `_start` or `run`.
-    Run(RunArgs),
-    /// Runs scripts in the language of the specification's tests.
-    Wast(WastArgs),
-    /// Compiles a module ahead of time, for this machine or another one.
-    Compile(CompileArgs),
-}
-
-#[derive(Debug, Args)]
-struct RunArgs {
-    /// The module, in text or in binary.
-    file: PathBuf,
-    /// The exported function to call.
-    #[arg(long, value_name = "NAME")]
-    invoke: Option<String>,
-    /// Its arguments: numbers, `null`, or a number for a new host object. Words like `-inf` go behind `--`.
-    #[arg(allow_negative_numbers = true)]
-    args: Vec<String>,
-    #[command(flatten)]
-    common: CommonArgs,
-    /// Tell of each frame and root that a collection finds.
-    #[arg(long)]
-    trace: bool,
-    /// Where the guest's relative file names start from, instead of a new temporary directory.
-    #[arg(long, value_name = "PATH")]
-    dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct WastArgs {
-    /// Scripts, or folders of scripts.
-    #[arg(required = true)]
-    paths: Vec<PathBuf>,
-    #[command(flatten)]
-    common: CommonArgs,
-}
-
-#[derive(Debug, Args)]
-struct CompileArgs {
-    /// The module, in text or in binary.
-    file: PathBuf,
-    /// The object file to write.
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
-    /// The machine, such as `aarch64-unknown-none`, instead of this one.
-    #[arg(long, value_name = "TRIPLE")]
-    target: Option<String>,
-    /// Collect at every safepoint.
-    #[arg(long)]
-    zeal: bool,
-    /// Sign return addresses, where the machine is an `aarch64`.
-    #[arg(long)]
-    pointer_authentication: bool,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-struct CommonArgs {
-    /// How collections find stack frames.
-    #[arg(long, value_enum, default_value_t)]
-    walker: WalkerKind,
-    /// Collect at every safepoint.
-    #[arg(long)]
-    zeal: bool,
-}
-
-/// Does what the command line says.
-///
-/// What goes wrong is told in one line on the standard error, and in the exit code.
+/// An error is one line on the standard error, and exit code 1; a wrong command line has exit code 2.
 pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match CommandLine::try_parse_from(args) {
         Ok(CommandLine { command }) => command,
@@ -126,14 +44,14 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Prints one line to the standard error.
+/// Prints an error as one line to the standard error.
 fn complain(message: &str) {
     let words: Vec<_> = message.split_whitespace().collect();
-    // Nobody may be left to read it.
+    // The standard error may be closed.
     let _ = writeln!(io::stderr(), "error: {}", words.join(" "));
 }
 
-/// Shows what was asked for, or what is wrong with the command line in one line.
+/// Prints the help or version that was asked for, or the mistake in the command line.
 fn usage(error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),

@@ -8,85 +8,85 @@ use vmexternref_engine_abi::WriteError;
 use vmexternref_engine_compiler::CompileError;
 use vmexternref_engine_runtime::{AccessError, CallError, InstantiateError, LoadError, ValType};
 
-/// Why a command failed; each reads as one line.
+/// Why a command failed. Each error is one line of text.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EngineError {
     /// A file or folder could not be read.
     Read {
-        /// Which one.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A file could not be written.
     Write {
-        /// Which one.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The file is not UTF-8 and does not start like a binary module.
     NeitherTextNorBinary {
-        /// Which one.
+        /// Its path.
         path: PathBuf,
     },
     /// The text of a module is malformed.
     Text {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// What is wrong there.
+        /// The parser's message.
         message: String,
     },
     /// The module was not compiled.
     Compile {
-        /// Which file it is from.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The compiler's error.
         source: CompileError,
     },
     /// The compiled module cannot be an object file.
     ObjectFile {
-        /// Which file it is from.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: WriteError,
     },
-    /// There is no such machine to compile for.
+    /// The compiler does not know the target machine.
     Target(CompileError),
     /// The machine code was not loaded.
     Load(LoadError),
     /// The module was not instantiated.
     Instantiate(InstantiateError),
-    /// A part of the host could not be made.
+    /// The host could not be set up.
     Host(AccessError),
     /// There is no export of that name.
     UnknownExport(String),
     /// The export of that name is not a function.
     NotAFunction(String),
-    /// The function takes another number of arguments.
+    /// The number of arguments differs from the number of parameters.
     ArgumentCount {
-        /// The function.
+        /// The name of the function.
         name: String,
-        /// What it takes.
+        /// The number of parameters.
         expected: usize,
-        /// What it was given.
+        /// The number of arguments.
         found: usize,
     },
-    /// An argument cannot be read as what the function takes.
+    /// An argument is not a value of the parameter's type.
     Argument {
         /// The argument.
         text: String,
-        /// What the function takes.
+        /// The type of the parameter.
         expected: ValType,
     },
-    /// The call did not return.
+    /// The call trapped or was refused.
     Call(CallError),
-    /// The walker needs frame pointers that this program does not have.
+    /// The current-frame walker was chosen in a program without frame pointers.
     NoFramePointers,
     /// The thread for guests could not be started.
     NoThread(io::Error),
@@ -94,12 +94,12 @@ pub enum EngineError {
     HostPanic(String),
     /// Host objects outlived the store.
     StillAlive(u64),
-    /// No script was found.
+    /// The folder has no script.
     NoScripts(PathBuf),
 }
 
 impl EngineError {
-    /// The error of the text format's parser in `text`, the contents of the file `path`.
+    /// Locates an error of the text parser in `text`, the contents of the file `path`.
     pub fn text(path: &Path, text: &str, error: &wast::Error) -> Self {
         let (line, column) = error.span().linecol_in(text);
         Self::Text {

@@ -1,13 +1,12 @@
 //! A small WebAssembly engine whose guests hold externrefs, as a command line.
 //!
-//! The third part of the engine, beside its compiler and its runtime: what a host with `std` brings. It is the
-//! worked example of a host of `vmexternref`: executable memory with unwind tables, three walkers to choose from, a
-//! stack of known depth, host functions that cannot panic through compiled frames, and files that are closed when
-//! the guest drops the last reference to them.
+//! It is the worked example of a host of `vmexternref` with `std`. It brings executable memory with unwind tables,
+//! three walkers to choose from, a stack of known depth, host functions that cannot panic through compiled frames,
+//! and files that are closed when the guest drops the last reference to them.
 //!
 //! ```
-//! use vmexternref_engine::{Census, Console, Session, Settings, WalkerKind, assemble, on_guest_stack};
-//! use vmexternref_engine_runtime::{Extern, Limits};
+//! use vmexternref_engine::{Session, Settings, WalkerKind, assemble, on_guest_stack};
+//! use vmexternref_engine_runtime::Extern;
 //!
 //! let wasm = assemble(
 //!     r#"(module
@@ -29,34 +28,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod arguments;
-mod code_memory;
 mod command_line;
-mod compile;
-mod console;
 mod error;
-mod guest_stack;
 mod host;
-mod host_files;
-mod host_object;
-mod run;
+mod panics;
 mod script;
-mod script_files;
 mod session;
 mod source;
-mod spectest;
-mod trace;
-mod walkers;
 
+pub use command_line::compile::compile_module;
+pub use command_line::run::{Invocation, run_module};
 pub use command_line::run_command_line;
-pub use compile::compile_module;
-pub use console::Console;
 pub use error::EngineError;
-pub use guest_stack::on_guest_stack;
-pub use host::{Host, guarded};
-pub use host_object::{Census, HostKind, HostObject};
-pub use run::{Invocation, run_module};
+pub use host::console::Console;
 pub use script::{Report, Tally, run_script, run_script_text, script_stack};
+pub use session::guest_stack::on_guest_stack;
+pub use session::walker_kind::WalkerKind;
 pub use session::{Session, Settings};
 pub use source::{assemble, read_module};
-pub use walkers::WalkerKind;

@@ -1,7 +1,8 @@
 //! Scripts in the language of the specification's tests.
 
-use crate::walkers::WalkerKind;
+use crate::session::walker_kind::WalkerKind;
 
+pub(crate) mod find;
 mod instances;
 mod report;
 mod runner;
@@ -10,10 +11,10 @@ mod values;
 pub use report::{Report, Tally};
 pub use runner::{run_script, run_script_text};
 
-/// The stack that scripts get, in bytes.
+/// The stack of scripts, in bytes.
 ///
-/// Enough for what they recurse on purpose. Some recurse without end, and a collection at every one of n frames
-/// walks n² / 2 frames.
+/// It is enough for every recursion that ends. Some scripts recurse without end; with zeal, n frames of stack then
+/// mean walks of n² / 2 frames.
 pub const fn script_stack(walker: WalkerKind, zeal: bool) -> usize {
     match (walker, zeal) {
         (_, false) => 512 << 10,

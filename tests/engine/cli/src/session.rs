@@ -1,52 +1,55 @@
-//! A store with everything that a guest may import, set up as the command line asks for.
+//! A store with everything that guests may import.
 
-use crate::code_memory::CodeMemory;
-use crate::console::Console;
+pub(crate) mod guest_stack;
+mod trace;
+pub(crate) mod walker_kind;
+
 use crate::error::EngineError;
-use crate::guest_stack::HOST_SHARE;
-use crate::host::Host;
-use crate::host_files::Directory;
-use crate::host_object::Census;
-use crate::spectest;
-use crate::trace::{CodeMap, Tracing};
-use crate::walkers::WalkerKind;
+use crate::host::console::Console;
+use crate::host::directory::Directory;
+use crate::host::{files, spectest};
 use core::ops::Range;
+use guest_stack::HOST_SHARE;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use trace::{CodeMap, Tracing};
 use vmexternref_core::{StackMapRegistry, StackWalker};
+use vmexternref_engine_code_memory::CodeMemory;
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
+use vmexternref_engine_host::{Census, Host};
 use vmexternref_engine_runtime::{
     AccessError, CodePlacer, CompiledModule, Instance, Limits, Linker, Module, Store,
 };
+use walker_kind::WalkerKind;
 
 /// How to set up a session.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How collections find frames.
+    /// The walker of collections.
     pub walker: WalkerKind,
     /// Whether to collect at every safepoint.
     pub zeal: bool,
     /// Whether collections check each root against the activations table before use.
     pub verification: bool,
-    /// Whether to tell what each collection walked and found.
+    /// Whether to print each frame and each root that a collection finds.
     pub trace: bool,
-    /// Whether to tell of each collection in a line.
+    /// Whether to print a line for each collection.
     pub report_collections: bool,
     /// The addresses of the stack that guests run on.
     pub stack: Range<usize>,
-    /// What the store may use.
+    /// The limits of the store.
     pub limits: Limits,
     /// Where guests and the host print.
     pub console: Console,
-    /// Where guests' relative file names start from, if not from a new directory.
+    /// The directory that relative file names of guests start from; by default a new scratch directory.
     pub directory: Option<PathBuf>,
 }
 
 impl Settings {
-    /// A quiet session with that walker, on the stack with these addresses.
+    /// A session that prints nothing, with this walker, on this stack.
     ///
-    /// Guests may use all of the stack but what [`on_guest_stack`](crate::on_guest_stack) keeps for the host.
+    /// Guests may use the whole stack except the host's share of [`on_guest_stack`](crate::on_guest_stack).
     pub fn new(walker: WalkerKind, stack: Range<usize>) -> Self {
         let limits = Limits {
             stack_bytes: stack.len().saturating_sub(HOST_SHARE),
@@ -66,7 +69,7 @@ impl Settings {
     }
 }
 
-/// A store and what belongs to it.
+/// A store, its code and its host.
 #[derive(Debug)]
 pub struct Session {
     zeal: bool,
@@ -76,16 +79,17 @@ pub struct Session {
     code_map: CodeMap,
     store: Store,
     host: Host,
+    directory: Rc<Directory>,
 }
 
 impl Session {
-    /// A new store in which `host` and `spectest` can be imported.
+    /// A new store with the modules `host` and `spectest` to import from.
     pub fn new(settings: &Settings) -> Result<Self, EngineError> {
         let registry = Arc::new(StackMapRegistry::new());
         Self::with_registry(settings, registry, Census::default())
     }
 
-    /// A new store that shares its stack maps and its count of objects with others.
+    /// The same, but with a registry and a census that are shared with other stores.
     pub fn with_registry(
         settings: &Settings,
         registry: Arc<StackMapRegistry>,
@@ -112,15 +116,13 @@ impl Session {
                 console.line(format_args!("gc: {report}"));
             }));
         }
-        let host = Host {
-            census,
-            console: settings.console.clone(),
-            directory: Rc::new(Directory::new(settings.directory.clone())),
-        };
+        let host = Host::new(Rc::new(settings.console.clone()), census);
+        let directory = Rc::new(Directory::new(settings.directory.clone()));
         let mut linker = Linker::new();
         host.define(&store, &mut linker)
+            .and_then(|()| files::define(&host, &directory, &store, &mut linker))
             .map_err(AccessError::from)?;
-        spectest::define(&store, &mut linker, &settings.console)?;
+        spectest::define(&host, &store, &mut linker)?;
         Ok(Self {
             zeal: settings.zeal,
             trace: settings.trace,
@@ -129,10 +131,11 @@ impl Session {
             code_map,
             store,
             host,
+            directory,
         })
     }
 
-    /// Finds frames with `walker` from now on.
+    /// Makes collections walk with `walker` from now on.
     pub fn set_walker(&self, walker: Box<dyn StackWalker>) {
         self.store.set_walker(walker);
     }
@@ -146,12 +149,12 @@ impl Session {
         compile(wasm, &options)
     }
 
-    /// Loads a module and instantiates it with what is defined so far.
+    /// Loads a module, and instantiates it with the items that are defined so far.
     pub fn instantiate(&self, compiled: CompiledModule) -> Result<Instance, EngineError> {
         let description = self.trace.then(|| CodeMap::describe(&compiled));
         let module = Module::load(&self.store, compiled)?;
-        if let (Some(description), Some(base)) = (description, self.code_memory.newest()) {
-            self.code_map.add(base, description);
+        if let (Some(description), Some(placement)) = (description, self.code_memory.newest()) {
+            self.code_map.add(placement.text.start, description);
         }
         Ok(self.linker.instantiate(&self.store, &module)?)
     }
@@ -161,7 +164,7 @@ impl Session {
         self.linker.define_instance(name, instance);
     }
 
-    /// Names that modules can import from.
+    /// The items that modules can import.
     pub fn linker(&mut self) -> &mut Linker {
         &mut self.linker
     }
@@ -173,17 +176,22 @@ impl Session {
 
     /// Counts the host objects.
     pub fn census(&self) -> &Census {
-        &self.host.census
+        self.host.census()
     }
 
-    /// The host's functions and files.
+    /// The host that defined the functions of the module `host`.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// How many host objects are alive when the store and everything in it is gone.
+    /// The directory of the guest's files.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Drops the store, and returns the number of host objects that are still alive.
     pub fn finish(self) -> u64 {
-        let census = self.host.census.clone();
+        let census = self.host.census().clone();
         drop(self);
         census.alive()
     }

@@ -1,4 +1,4 @@
-//! Reading a module from a file, in text or in binary.
+//! Reads modules from files, as text or binary.
 
 use crate::error::EngineError;
 use std::fs;
@@ -6,10 +6,10 @@ use std::path::Path;
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 
-/// How every binary module starts.
+/// The first bytes of every binary module.
 const BINARY_MAGIC: &[u8] = b"\0asm";
 
-/// The binary form of the module in the file `path`, which may hold text.
+/// The binary form of the module in the file `path`, which is text or binary.
 pub fn read_module(path: &Path) -> Result<Vec<u8>, EngineError> {
     let bytes = read(path)?;
     if bytes.starts_with(BINARY_MAGIC) {
@@ -29,13 +29,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
     })
 }
 
-/// The binary form of a module in text.
+/// Translates a module from text to binary.
 pub fn assemble(text: &str) -> Result<Vec<u8>, wast::Error> {
     let buffer = tokens(text)?;
     parser::parse::<wast::Wat<'_>>(&buffer)?.encode()
 }
 
-/// The tokens of `text`, which may use any of Unicode in its strings.
+/// The tokens of `text`. Strings may hold any Unicode character.
 pub(crate) fn tokens(text: &str) -> Result<ParseBuffer<'_>, wast::Error> {
     let mut lexer = Lexer::new(text);
     lexer.allow_confusing_unicode(true);

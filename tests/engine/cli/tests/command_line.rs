@@ -1,9 +1,9 @@
 //! The program as people use it: good input, and every kind of bad input.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use vmexternref_engine::assemble;
+use vmexternref_engine::{EngineError, WalkerKind, assemble};
 
 /// A folder of its own for each test, gone at the end.
 struct Folder(PathBuf);
@@ -211,8 +211,7 @@ fn arguments_are_read_by_type() {
     ] {
         let mut args = vec!["run", &file, "--invoke"];
         args.extend(invocation);
-        let mut expected = results.to_vec();
-        expected.push("alive: 0");
+        let expected = [&["walker: activations"][..], results, &["alive: 0"]].concat();
         assert_eq!(accepts(&args), expected, "{invocation:?}");
     }
     for (invocation, words) in [
@@ -252,6 +251,52 @@ fn the_command_line_itself_is_checked() {
 }
 
 #[test]
+fn help_names_units_and_defaults() {
+    for (command, words) in [
+        (
+            "run",
+            &[
+                "8192 KiB of stack",
+                "2048 KiB with --zeal",
+                "1024 KiB with --zeal --walker backtrace",
+                "at most 1024 MiB",
+                "[default: activations]",
+                "[default: a new temporary one]",
+                "`main`, `_start` and `run`",
+            ][..],
+        ),
+        ("wast", &["512 KiB of stack", "[default: activations]"]),
+        ("compile", &["[default: this machine]"]),
+    ] {
+        let help = accepts(&[command, "--help"]).join("\n");
+        for word in words {
+            assert!(help.contains(word), "{word:?} is not in {help}");
+        }
+    }
+}
+
+#[test]
+fn the_current_frame_walker_answers_to_its_old_name() {
+    let folder = Folder::new("alias");
+    let file = folder.file("nothing.wat", "(module)");
+    let printed = accepts(&["run", &file, "--walker", "frame-pointer"]);
+    assert_eq!(printed, ["walker: current-frame", "alive: 0"]);
+}
+
+#[test]
+fn the_readme_quotes_the_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../README.md");
+    let readme = fs::read_to_string(path).unwrap();
+    let error = EngineError::NoFramePointers.to_string();
+    let start = error.split(':').next().unwrap();
+    assert!(readme.contains(start), "{start:?} is not in the README");
+    for walker in WalkerKind::ALL {
+        let option = format!("`--walker {walker}`");
+        assert!(readme.contains(&option), "{option} is not in the README");
+    }
+}
+
+#[test]
 fn entry_points_are_tried_in_turn() {
     let folder = Folder::new("entry-points");
     let import = r#"(import "host" "print_i64" (func $print (param i64)))"#;
@@ -268,21 +313,27 @@ fn entry_points_are_tried_in_turn() {
         ),
     ] {
         let file = folder.file("entry.wat", format!("(module {import} {functions})"));
-        assert_eq!(accepts(&["run", &file]), [printed, "alive: 0"]);
+        let expected = ["walker: activations", printed, "alive: 0"];
+        assert_eq!(accepts(&["run", &file]), expected);
     }
     let file = folder.file("nothing.wat", "(module)");
-    assert_eq!(accepts(&["run", &file]), ["alive: 0"]);
+    let expected = ["walker: activations", "alive: 0"];
+    assert_eq!(accepts(&["run", &file]), expected);
 }
 
 #[test]
 fn the_demonstration_runs_in_every_way() {
     let program = crate::programs::folder().join("files.wat");
     let program = program.to_str().unwrap();
-    for walker in ["activations", "backtrace", "current-frame", "frame-pointer"] {
+    let mut names = WalkerKind::ALL
+        .map(|walker| (walker.to_string(), walker))
+        .to_vec();
+    names.push(("frame-pointer".to_owned(), WalkerKind::CurrentFrame));
+    for (name, walker) in names {
         for options in [&[][..], &["--zeal"], &["--trace"], &["--zeal", "--trace"]] {
             let folder = Folder::new("demonstration");
             let files = folder.0.to_str().unwrap();
-            let mut args = vec!["run", program, "--walker", walker, "--dir", files];
+            let mut args = vec!["run", program, "--walker", &name, "--dir", files];
             args.extend(options);
             let printed = accepts(&args);
             let count = |start: &str| {
@@ -294,6 +345,7 @@ fn the_demonstration_runs_in_every_way() {
             assert_eq!((count("open: "), count("close: ")), (14, 14));
             assert!(count("gc: ") >= 6);
             assert_eq!(count("trace: ") > 0, options.contains(&"--trace"));
+            assert_eq!(printed[0], format!("walker: {walker}"));
             assert_eq!(printed.last().unwrap(), "alive: 0");
             let line = "A line through an externref.\n";
             assert_eq!(

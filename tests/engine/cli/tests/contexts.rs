@@ -5,9 +5,8 @@ use core::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use vmexternref_core::{GcReport, StackMapRegistry, VMExternRef};
-use vmexternref_engine::{
-    Census, HostKind, Session, Settings, WalkerKind, assemble, guarded, on_guest_stack,
-};
+use vmexternref_engine::{Session, Settings, WalkerKind, assemble, on_guest_stack};
+use vmexternref_engine_host::{Census, HostKind};
 use vmexternref_engine_runtime::{Extern, Func, FuncType, Trap, Val, ValType, WeakStore};
 
 /// How deep the two stores call each other.
@@ -49,15 +48,17 @@ fn context(
     let mut session =
         Session::with_registry(settings, Arc::clone(registry), census.clone()).unwrap();
     let door = Rc::clone(door);
-    let other = guarded(session.store(), down_type(), move |_, args, results| {
-        let (store, down) = door.get().unwrap();
-        let store = store.upgrade().unwrap();
-        let returned = down
-            .call(&store, args)
-            .map_err(|error| Trap::host(error.to_string()))?;
-        results.clone_from_slice(&returned);
-        Ok(())
-    });
+    let other = session
+        .host()
+        .func(session.store(), down_type(), move |_, args, results| {
+            let (store, down) = door.get().unwrap();
+            let store = store.upgrade().unwrap();
+            let returned = down
+                .call(&store, args)
+                .map_err(|error| Trap::host(error.to_string()))?;
+            results.clone_from_slice(&returned);
+            Ok(())
+        });
     session.linker().define("other", "down", other.unwrap());
     let compiled = session.compile(&assemble(GUEST).unwrap()).unwrap();
     let instance = session.instantiate(compiled).unwrap();

@@ -1,8 +1,7 @@
 //! What the host's functions do when they are used wrongly.
 
-use vmexternref_engine::{
-    Console, HostKind, Session, Settings, WalkerKind, assemble, guarded, on_guest_stack,
-};
+use vmexternref_engine::{Console, Session, Settings, WalkerKind, assemble, on_guest_stack};
+use vmexternref_engine_host::HostKind;
 use vmexternref_engine_runtime::{CallError, Extern, FuncType, Trap, TrapCode, Val};
 
 /// Calls `main` of a module in text: its numbers, and how many host objects outlived the store.
@@ -11,9 +10,10 @@ fn run(text: &str) -> (Result<Vec<i64>, CallError>, u64) {
     on_guest_stack(1 << 20, |stack| {
         let settings = Settings::new(WalkerKind::Activations, stack);
         let mut session = Session::new(&settings).unwrap();
-        let panics = guarded(session.store(), FuncType::new([], []), |_, _, _| {
-            panic!("at the disco")
-        });
+        let ty = FuncType::new([], []);
+        let panics = session
+            .host()
+            .func(session.store(), ty, |_, _, _| panic!("at the disco"));
         session.linker().define("test", "panic", panics.unwrap());
         let compiled = session.compile(&wasm).unwrap();
         let instance = session.instantiate(compiled).unwrap();

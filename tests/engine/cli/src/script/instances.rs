@@ -1,4 +1,4 @@
-//! The modules of a script, by the names that it gives them.
+//! The modules of a script, by name.
 
 use super::report::{Step, Verdict};
 use crate::error::EngineError;
@@ -9,16 +9,16 @@ use vmexternref_engine_runtime::{CompiledModule, Instance, InstantiateError};
 use wast::QuoteWat;
 use wast::token::Id;
 
-/// A module of the script: its instance, or the feature for which there is none.
+/// The instance of a module, or the missing feature that it needs.
 type Slot = Result<Instance, String>;
 
-/// The modules and instances of one script, and the session they are in.
+/// The modules and instances of one script, in one session.
 pub(super) struct Instances {
     session: Session,
     current: Option<Slot>,
     instances: HashMap<String, Slot>,
     definitions: HashMap<Option<String>, Result<CompiledModule, String>>,
-    /// What modules can import from: nothing, if that is for want of a feature.
+    /// The modules to import from, each with the missing feature that it needs, if any.
     registered: HashMap<String, Result<(), String>>,
 }
 
@@ -26,15 +26,15 @@ fn owned(id: Option<Id<'_>>) -> Option<String> {
     id.map(|id| id.name().to_owned())
 }
 
-/// Why a module of the script did not become an instance.
+/// Why a module was not instantiated.
 pub(super) enum Refusal {
-    /// Text that is malformed.
+    /// Its text is malformed.
     Text(wast::Error),
-    /// A module that is malformed or invalid.
+    /// It is malformed, invalid or unsupported.
     Module(CompileError),
-    /// An import from a module that there is not for want of a feature.
+    /// It imports from a module that needs a missing feature.
     Feature(String),
-    /// Anything later.
+    /// It failed after it was compiled.
     Later(EngineError),
 }
 
@@ -53,7 +53,7 @@ impl From<Refusal> for Verdict {
 }
 
 impl Instances {
-    /// Nothing but what the host offers.
+    /// Starts with the modules of the host.
     pub(super) fn new(session: Session) -> Self {
         Self {
             session,
@@ -66,24 +66,24 @@ impl Instances {
         }
     }
 
-    /// The session that everything is in.
+    /// The session of all modules.
     pub(super) fn session(&self) -> &Session {
         &self.session
     }
 
-    /// How many host objects outlive all of it.
+    /// Drops everything, and returns the number of host objects that are still alive.
     pub(super) fn finish(self) -> u64 {
         let Self { session, .. } = self;
         session.finish()
     }
 
-    /// Compiles a module in text, in quoted text or in binary.
+    /// Compiles a module from text, quoted text or binary.
     pub(super) fn compile(&self, module: &mut QuoteWat<'_>) -> Result<CompiledModule, Refusal> {
         let wasm = module.encode().map_err(Refusal::Text)?;
         self.session.compile(&wasm).map_err(Refusal::Module)
     }
 
-    /// Instantiates a module without a name.
+    /// Instantiates a module, which stays without a name.
     pub(super) fn instantiate(&self, module: &mut QuoteWat<'_>) -> Result<Instance, Refusal> {
         let compiled = self.compile(module)?;
         self.instantiate_compiled(compiled)
@@ -107,7 +107,7 @@ impl Instances {
         self.keep(name, instance)
     }
 
-    /// Makes an instance the current one, or remembers why there is none.
+    /// Makes an instance, or the feature that it needs, the current one.
     fn keep(&mut self, name: Option<String>, instance: Step<Instance>) -> Step<()> {
         self.current = None;
         let (slot, verdict) = match instance {

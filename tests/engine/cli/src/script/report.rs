@@ -1,4 +1,4 @@
-//! What came of a script's directives.
+//! The outcomes of a script's directives.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -7,22 +7,22 @@ use std::path::Path;
 /// Why a directive did not pass.
 #[derive(Debug)]
 pub enum Verdict {
-    /// The engine is wrong, or the script is.
+    /// The engine or the script is wrong, for this reason.
     Failed(String),
-    /// The directive needs this feature, which the engine does not have.
+    /// The directive needs this missing feature.
     Skipped(String),
 }
 
-/// What a directive, or a part of one, comes to.
+/// The outcome of a directive, or of a part of one.
 pub(super) type Step<T> = Result<T, Verdict>;
 
 impl Verdict {
-    /// A feature that the engine does not have.
+    /// Skips a directive that needs a missing feature.
     pub(super) fn lacks(feature: impl fmt::Display) -> Self {
         Self::Skipped(format!("needs {feature}"))
     }
 
-    /// A failure, in words.
+    /// Fails a directive with a message.
     pub fn failed(message: impl fmt::Display) -> Self {
         Self::Failed(message.to_string())
     }
@@ -31,11 +31,11 @@ impl Verdict {
 /// How many directives passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Directives that did what they should.
+    /// Directives that passed.
     pub passed: usize,
-    /// Directives that did not.
+    /// Directives that failed.
     pub failed: usize,
-    /// Directives that need a feature that the engine does not have.
+    /// Directives that need a missing feature.
     pub skipped: usize,
 }
 
@@ -69,7 +69,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Records what came of the directive in line `line` of `path`.
+    /// Records the outcome of the directive in line `line` of `path`.
     pub fn record(&mut self, path: &Path, line: usize, outcome: Result<(), Verdict>) {
         match outcome {
             Ok(()) => self.tally.passed += 1,
@@ -86,7 +86,7 @@ impl Report {
         }
     }
 
-    /// One line for each feature that the engine lacks and `path` needs.
+    /// One line for each missing feature that `path` needs.
     pub fn skips(&self, path: &Path) -> impl Iterator<Item = String> {
         let path = path.display();
         self.skipped_for

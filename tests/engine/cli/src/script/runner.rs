@@ -1,14 +1,14 @@
-//! Carries out a script, one directive after the other.
+//! Runs a script, one directive after the other.
 
 use super::instances::{Instances, Refusal};
 use super::report::{Report, Step, Verdict};
 use super::values;
-use crate::arguments::Shown;
 use crate::error::EngineError;
 use crate::session::{Session, Settings};
 use crate::source;
 use std::path::Path;
 use vmexternref_engine_compiler::CompileError;
+use vmexternref_engine_host::Shown;
 use vmexternref_engine_runtime::{CallError, Extern, InstantiateError, Trap, TrapCode, Val};
 use wast::parser;
 use wast::token::{Id, Span};
@@ -18,7 +18,7 @@ use wast::{QuoteWat, Wast, WastDirective, WastExecute, WastInvoke, WastRet, Wat}
 ///
 /// # Errors
 ///
-/// When it cannot be read, or there is no store to run it in; what the script does wrong is in the report.
+/// When the file cannot be read or the store cannot be set up. Failures of the script are in the report.
 pub fn run_script(path: &Path, settings: &Settings) -> Result<Report, EngineError> {
     match String::from_utf8(source::read(path)?) {
         Ok(text) => run_script_text(path, &text, settings),
@@ -30,11 +30,11 @@ pub fn run_script(path: &Path, settings: &Settings) -> Result<Report, EngineErro
     }
 }
 
-/// Runs the script `text`, whose failures are reported as from `path`.
+/// Runs the script `text`. Its failures are reported with the name `path`.
 ///
 /// # Errors
 ///
-/// When there is no store to run it in; what the script does wrong is in the report.
+/// When the store cannot be set up. Failures of the script are in the report.
 pub fn run_script_text(
     path: &Path,
     text: &str,
@@ -59,7 +59,7 @@ pub fn run_script_text(
     Ok(report)
 }
 
-/// How a call, or an instantiation, ended.
+/// The outcome of a call or an instantiation.
 enum Outcome {
     Returned(Vec<Val>),
     Trapped(Trap),
@@ -70,7 +70,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// Runs the directives, and then sees to it that nothing outlives their store.
+    /// Runs the directives, and then checks that no host object outlives their store.
     fn run_all(mut self, script: Wast<'_>, mut record: impl FnMut(Span, Step<()>)) {
         let mut last = Span::from_offset(0);
         for directive in script.directives {
@@ -194,10 +194,10 @@ impl Runner {
         }
     }
 
-    /// The module has to be refused: as text, as a binary, or for a feature that makes it valid.
+    /// Passes if the module is refused: as text, as binary, or because it needs a missing feature.
     ///
-    /// A script that calls such a module invalid is older than the feature. What the text format's parser lets pass
-    /// for a feature's sake, as with large offsets, the validator refuses.
+    /// A script that is older than a feature calls a module invalid that needs the feature. The text parser accepts
+    /// some modules for the sake of a missing feature, such as large offsets; the validator refuses them.
     fn assert_refused(&self, mut module: QuoteWat<'_>) -> Step<()> {
         match self.instances.compile(&mut module) {
             Err(
@@ -220,7 +220,7 @@ impl Runner {
             InstantiateError::IncompatibleImport { .. } => "incompatible import type",
             other => return Err(Verdict::failed(other)),
         };
-        // Other authors use their own engine's words.
+        // Scripts from elsewhere expect the messages of another engine.
         let specified = ["unknown import", "incompatible import type"].contains(&expected);
         if specified && expected != kind {
             return Err(Verdict::failed(format_args!("{error}, not {expected:?}")));
@@ -229,10 +229,10 @@ impl Runner {
     }
 }
 
-/// Whether a script means this trap.
+/// Whether the trap `actual` is the one that a script expects.
 ///
-/// Scripts may say more than the engine does (`uninitialized element 2`), or less. Older ones call every access
-/// outside of a table an undefined element.
+/// The message of a script may be longer than the engine's (`uninitialized element 2`), or shorter. Older scripts call
+/// every access outside of a table an undefined element.
 fn same_trap(expected: &str, actual: &str) -> bool {
     let undefined = ["undefined element", "out of bounds table access"];
     let outside = |message: &str| undefined.iter().any(|words| message.starts_with(words));

@@ -1,14 +1,14 @@
 //! Arguments and expected results of scripts.
 
 use super::report::Verdict;
-use crate::host_object::{Census, HostKind, HostObject};
 use vmexternref_core::VMExternRef;
+use vmexternref_engine_host::{Census, HostKind, HostObject};
 use vmexternref_engine_runtime::Val;
 use wast::core::{NanPattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
 use wast::{WastArg, WastRet};
 
-/// A value that this engine does not have, by the feature it belongs to.
+/// The missing feature that a value needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsupported(pub &'static str);
 
@@ -22,7 +22,7 @@ const SIMD: Unsupported = Unsupported("SIMD");
 const GC: Unsupported = Unsupported("garbage-collected types");
 const COMPONENTS: Unsupported = Unsupported("components");
 
-/// The value of an argument; `ref.extern N` is a host object that holds `N`.
+/// The value of an argument. `ref.extern N` is a new host object that holds `N`.
 pub(super) fn argument(argument: &WastArg<'_>, census: &Census) -> Result<Val, Unsupported> {
     let WastArg::Core(argument) = argument else {
         return Err(COMPONENTS);
@@ -54,7 +54,7 @@ fn null(heap: &wast::core::HeapType<'_>) -> Result<Val, Unsupported> {
     }
 }
 
-/// Whether `value` is what `pattern` stands for.
+/// Whether `value` matches `pattern`.
 pub(super) fn matches(value: &Val, pattern: &WastRet<'_>) -> Result<bool, Unsupported> {
     match pattern {
         WastRet::Core(pattern) => matches_core(value, pattern),
@@ -106,11 +106,7 @@ fn matches_core(value: &Val, pattern: &WastRetCore<'_>) -> Result<bool, Unsuppor
 
 /// The number that a host object holds.
 fn number(object: &VMExternRef) -> Option<i64> {
-    match object.downcast_ref::<HostObject>()?.kind() {
-        HostKind::Value(value) => Some(*value),
-        HostKind::Finalized(object) => Some(object.value()),
-        HostKind::File(_) => None,
-    }
+    object.downcast_ref::<HostObject>()?.kind().number()
 }
 
 /// All bits of the exponent, and the quiet bit.
@@ -137,7 +133,7 @@ fn matches_f64(bits: u64, pattern: &NanPattern<F64>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Unsupported, argument, matches};
-    use crate::host_object::Census;
+    use vmexternref_engine_host::Census;
     use vmexternref_engine_runtime::Val;
     use wast::parser::{self, ParseBuffer};
     use wast::{WastArg, WastRet};

@@ -1,4 +1,4 @@
-//! `compile`: one module, ahead of time, to an object file.
+//! `compile`: compiles a module ahead of time, to an object file.
 
 use crate::error::EngineError;
 use crate::source::read_module;

@@ -1,24 +1,36 @@
-//! Executable memory: mapped, written, and then never writable again.
+//! Memory that is mapped, written, and then never writable again.
 
-use core::cell::Cell;
+use crate::instruction_cache;
+use core::cell::RefCell;
+use core::ops::Range;
 use core::ptr;
 use memmap2::{Mmap, MmapMut};
 use vmexternref_backtrace::UnwindTables;
 use vmexternref_engine_runtime::{CodePlacer, PlaceError, PlacedCode};
 
-/// The least page size of the machines that the engine runs on, in bytes.
+/// The smallest page size of the machines that the engine runs on, in bytes.
 const PAGE: usize = 4096;
 
-/// Places code in anonymous mappings, and tells the system's unwinder about it.
+/// The addresses of a module's text and of its unwind tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The machine code.
+    pub text: Range<usize>,
+    /// The `.eh_frame` section, right behind it.
+    pub eh_frame: Range<usize>,
+}
+
+/// Places code in anonymous mappings, and registers its unwind tables.
 #[derive(Debug, Default)]
-pub(crate) struct CodeMemory {
-    newest: Cell<Option<usize>>,
+pub struct CodeMemory {
+    newest: RefCell<Option<Placement>>,
 }
 
 impl CodeMemory {
-    /// The address of the text that was placed last.
-    pub(crate) fn newest(&self) -> Option<usize> {
-        self.newest.get()
+    /// The addresses of the code that was placed last.
+    #[must_use]
+    pub fn newest(&self) -> Option<Placement> {
+        self.newest.borrow().clone()
     }
 }
 
@@ -52,41 +64,21 @@ unsafe impl CodePlacer for CodeMemory {
         mapping[..text.len()].copy_from_slice(text);
         mapping[text.len()..bytes].copy_from_slice(eh_frame);
         let mapping = mapping.make_exec().map_err(|_| PlaceError::NotExecutable)?;
-        instruction_cache::sync(&mapping);
+        instruction_cache::synchronize(&mapping);
         let tables = ptr::from_ref(&mapping[text.len()..bytes]);
         // SAFETY: the compiler made the tables for this text, the mapping outlives their registration, and no other
         // table describes it.
         let unwind_tables = unsafe { UnwindTables::register_in_place(tables) }
             .map_err(|_| PlaceError::BadUnwindTables)?;
-        self.newest.set(Some(mapping.as_ptr().addr()));
+        let base = mapping.as_ptr().expose_provenance();
+        self.newest.replace(Some(Placement {
+            text: base..base + text.len(),
+            eh_frame: base + text.len()..base + bytes,
+        }));
         Ok(Box::new(MappedCode {
             _unwind_tables: unwind_tables,
             mapping,
         }))
-    }
-}
-
-/// x86 keeps its instruction cache coherent by itself.
-#[cfg(target_arch = "x86_64")]
-mod instruction_cache {
-    /// Makes `code` visible to instruction fetches.
-    pub(super) fn sync(_code: &[u8]) {}
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod instruction_cache {
-    use core::ffi::c_char;
-
-    unsafe extern "C" {
-        /// From the compiler's run-time library.
-        fn __clear_cache(begin: *mut c_char, end: *mut c_char);
-    }
-
-    /// Makes `code` visible to instruction fetches.
-    pub(super) fn sync(code: &[u8]) {
-        let range = code.as_ptr_range();
-        // SAFETY: both ends are of one readable slice, and only caches are touched.
-        unsafe { __clear_cache(range.start.cast_mut().cast(), range.end.cast_mut().cast()) };
     }
 }
 
@@ -96,20 +88,27 @@ mod tests {
     use vmexternref_engine_runtime::{CodePlacer, PlaceError};
 
     #[test]
-    fn text_and_tables_lie_side_by_side() {
-        let code = CodeMemory::default()
-            .place(&[0xc3; 16], &[0; 4], 16)
-            .unwrap();
+    fn tables_lie_right_behind_the_text() {
+        let memory = CodeMemory::default();
+        let code = memory.place(&[0xc3; 16], &[0; 4], 16).unwrap();
         // SAFETY: twenty bytes were placed there and are readable.
         let placed = unsafe { core::slice::from_raw_parts(code.base(), 20) };
         assert_eq!(&placed[..16], [0xc3; 16]);
         assert_eq!(&placed[16..], [0; 4]);
-        assert_eq!(code.base().addr() % PAGE, 0);
+        let base = code.base().addr();
+        assert_eq!(base % PAGE, 0);
+        let placement = memory.newest().unwrap();
+        assert_eq!(placement.text, base..base + 16);
+        assert_eq!(placement.eh_frame, base + 16..base + 20);
     }
 
     #[test]
-    fn malformed_tables_are_refused() {
-        let refused = CodeMemory::default().place(&[0xc3; 16], &[1; 3], 16);
+    fn refused_code_leaves_no_trace() {
+        let memory = CodeMemory::default();
+        let refused = memory.place(&[0xc3; 16], &[1; 4], 16);
         assert_eq!(refused.err(), Some(PlaceError::BadUnwindTables));
+        let refused = memory.place(&[0xc3; 16], &[0; 4], 2 * PAGE);
+        assert_eq!(refused.err(), Some(PlaceError::OutOfMemory));
+        assert_eq!(memory.newest(), None);
     }
 }

@@ -1,6 +1,6 @@
-//! Tells what collections walk.
+//! Prints the frames and roots that collections find.
 
-use crate::console::Console;
+use crate::host::console::Console;
 use core::cell::RefCell;
 use core::fmt;
 use core::ops::{ControlFlow, Range};
@@ -10,13 +10,13 @@ use std::rc::Rc;
 use vmexternref_core::{Frame, RecordedWalker, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::{CompiledModule, Safepoint};
 
-/// What lies where in the code of all modules.
+/// Finds functions and safepoints by their address, in all modules.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CodeMap {
     by_base: Rc<RefCell<BTreeMap<usize, ModuleCode>>>,
 }
 
-/// What lies where in the code of one module.
+/// Finds functions and safepoints by their offset, in one module.
 #[derive(Debug)]
 pub(crate) struct ModuleCode {
     len: usize,
@@ -32,7 +32,7 @@ struct Place {
 }
 
 impl CodeMap {
-    /// Keeps of a module what a trace needs.
+    /// Copies the parts of a module that a trace needs.
     pub(crate) fn describe(module: &CompiledModule) -> ModuleCode {
         ModuleCode {
             len: module.text.len(),
@@ -47,7 +47,7 @@ impl CodeMap {
         self.by_base.borrow_mut().insert(base, module);
     }
 
-    /// Runs `f` with what is known of a return address in compiled code.
+    /// Runs `f` with the place of the return address `pc`, or with `None` outside of compiled code.
     fn at<R>(&self, pc: usize, f: impl FnOnce(Option<Place>) -> R) -> R {
         let modules = self.by_base.borrow();
         let module = modules.range(..=pc).next_back();
@@ -58,7 +58,7 @@ impl CodeMap {
 impl ModuleCode {
     fn place(&self, offset: usize) -> Option<Place> {
         let offset = u32::try_from(offset).ok().filter(|_| offset < self.len)?;
-        // A return address may lie right behind a function that ends with a call.
+        // The return address of a call at a function's end lies right behind the function.
         let function = self
             .functions
             .iter()
@@ -102,7 +102,7 @@ impl Tracing {
     }
 }
 
-/// The address and the content of each live slot of a frame, null or not.
+/// The address and the content of each live slot of a frame, including null.
 fn live_words(frame: &Frame, safepoint: &Safepoint) -> impl Iterator<Item = (usize, usize)> {
     let base = match (frame.fp, frame.sp) {
         (Some(fp), _) => Some(fp.wrapping_sub(safepoint.frame_bytes as usize)),
@@ -110,8 +110,8 @@ fn live_words(frame: &Frame, safepoint: &Safepoint) -> impl Iterator<Item = (usi
     };
     safepoint.references.iter().filter_map(move |&offset| {
         let address = base?.wrapping_add(offset as usize);
-        // SAFETY: the walker reports frames of a running activation, and the compiler says that this word is one of
-        // the frame's.
+        // SAFETY: the walker shows frames of a running activation, and the compiler's safepoint guarantees that this
+        // word lies in the frame.
         let word = unsafe { ptr::with_exposed_provenance::<usize>(address).read() };
         Some((address, word))
     })

@@ -1,13 +1,15 @@
-//! Where a guest's and the host's lines go.
+//! The sink of all lines that guests and the host print.
 
+use crate::panics::catch;
 use core::cell::RefCell;
 use core::fmt;
 use std::io::{self, Write};
 use std::rc::Rc;
+use vmexternref_engine_host::Platform;
 
-/// The sink of everything that a run prints.
+/// A sink of lines; clones share it.
 ///
-/// A reader that goes away (`| head`) is no reason to stop a guest: what cannot be written is dropped.
+/// Lines that cannot be written are dropped: a closed pipe (`| head`) does not stop a guest.
 #[derive(Clone)]
 pub struct Console {
     sink: Rc<RefCell<Box<dyn Write>>>,
@@ -34,6 +36,16 @@ impl Console {
     /// Prints one line.
     pub fn line(&self, text: impl fmt::Display) {
         let _ = writeln!(self.sink.borrow_mut(), "{text}");
+    }
+}
+
+impl Platform for Console {
+    fn print(&self, line: fmt::Arguments<'_>) {
+        self.line(line);
+    }
+
+    fn catch(&self, body: &mut dyn FnMut()) -> Result<(), String> {
+        catch(body)
     }
 }
 

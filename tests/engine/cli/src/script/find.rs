@@ -1,10 +1,10 @@
-//! Finding scripts in folders.
+//! Finds scripts in folders.
 
 use crate::error::EngineError;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files of `paths`, and every `.wast` file in the folders among them, in sorted order.
+/// The files among `paths`, and every `.wast` file in the folders among them, each folder's sorted.
 pub(crate) fn find_scripts(paths: &[PathBuf]) -> Result<Vec<PathBuf>, EngineError> {
     let mut scripts = Vec::new();
     for path in paths {

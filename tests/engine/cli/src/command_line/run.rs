@@ -1,29 +1,32 @@
-//! `run`: one module, and one of its functions.
+//! `run`: instantiates a module and calls one of its functions.
 
-use crate::arguments::{self, Shown};
+use super::arguments;
 use crate::error::EngineError;
 use crate::session::{Session, Settings};
 use crate::source;
 use std::path::Path;
+use vmexternref_engine_host::Shown;
 use vmexternref_engine_runtime::{Extern, Func, Instance};
 
-/// What `run` calls if it is told nothing else: the first of these that is exported.
+/// The functions to call by default: the first of these that the module exports.
 const ENTRY_POINTS: [&str; 3] = ["main", "_start", "run"];
 
 /// The function to call, and its arguments as text.
 #[derive(Clone, Debug, Default)]
 pub struct Invocation {
-    /// The export, or whatever entry point there is.
+    /// The export to call, or `None` for the default entry point.
     pub name: Option<String>,
     /// The arguments, in the order of the parameters.
     pub arguments: Vec<String>,
 }
 
-/// Instantiates the module in the file `path`, calls a function of it and prints its results.
+/// Instantiates the module in the file `path`, calls a function of it and prints the results.
+///
+/// The first line names the walker. The last one is the number of host objects that outlived the store.
 ///
 /// # Errors
 ///
-/// Whatever the file, the module, the guest or the arguments do wrong, and host objects that outlive the store.
+/// A bad file, module or argument, a trap of the guest, or host objects that outlive the store.
 pub fn run_module(
     path: &Path,
     invocation: &Invocation,
@@ -31,9 +34,10 @@ pub fn run_module(
 ) -> Result<(), EngineError> {
     let wasm = source::read_module(path)?;
     let session = Session::new(settings)?;
-    let outcome = run_in(&session, path, &wasm, invocation);
     let console = &settings.console;
-    if let Some(scratch) = session.host().directory.settle() {
+    console.line(format_args!("walker: {}", settings.walker));
+    let outcome = run_in(&session, path, &wasm, invocation);
+    if let Some(scratch) = session.directory().settle() {
         console.line(format_args!("files are in {}", scratch.display()));
     }
     let alive = session.finish();
@@ -84,12 +88,13 @@ fn run_in(
         })
         .collect::<Result<Vec<_>, _>>()?;
     for result in func.call(session.store(), &arguments)? {
-        session.host().console.line(Shown(&result));
+        let shown = Shown(&result);
+        session.host().platform().print(format_args!("{shown}"));
     }
     Ok(())
 }
 
-/// The name of the function to call, if there is one to call.
+/// The name of the function to call, or `None` if the module has no entry point.
 fn chosen<'a>(
     instance: &Instance,
     invocation: &'a Invocation,
@@ -101,7 +106,7 @@ fn chosen<'a>(
         .into_iter()
         .find(|name| matches!(instance.export(name), Some(Extern::Func(_))));
     match (entry_point, invocation.arguments.first()) {
-        // Arguments that nobody takes are a mistake of the user's.
+        // Arguments without a function to take them are a mistake.
         (None, Some(_)) => Err(EngineError::UnknownExport(ENTRY_POINTS[0].to_owned())),
         (entry_point, _) => Ok(entry_point),
     }

@@ -1,15 +1,14 @@
 //! The module `spectest` that the specification's scripts import.
 
-use crate::arguments::Shown;
-use crate::console::Console;
-use crate::host::guarded;
+use std::rc::Rc;
+use vmexternref_engine_host::{Host, Shown};
 use vmexternref_engine_runtime::ValType::{F32, F64, FuncRef, I32, I64};
 use vmexternref_engine_runtime::{
     AccessError, FuncType, Global, GlobalType, Linker, Memory, MemoryType, Store, Table, TableType,
     Val, ValType,
 };
 
-/// Each function's name and parameters; none has results.
+/// The name and the parameters of each function. None has results.
 const PRINTERS: [(&str, &[ValType]); 7] = [
     ("print", &[]),
     ("print_i32", &[I32]),
@@ -20,18 +19,14 @@ const PRINTERS: [(&str, &[ValType]); 7] = [
     ("print_f64_f64", &[F64, F64]),
 ];
 
-/// Defines the module in `linker`; its functions print to `console`.
-pub(crate) fn define(
-    store: &Store,
-    linker: &mut Linker,
-    console: &Console,
-) -> Result<(), AccessError> {
+/// Defines the module in `linker`. Its functions print to the console of `host`.
+pub(crate) fn define(host: &Host, store: &Store, linker: &mut Linker) -> Result<(), AccessError> {
     for (name, params) in PRINTERS {
         let ty = FuncType::new(params.iter().copied(), []);
-        let console = console.clone();
-        let func = guarded(store, ty, move |_, args, _| {
+        let platform = Rc::clone(host.platform());
+        let func = host.func(store, ty, move |_, args, _| {
             let words: Vec<_> = args.iter().map(|arg| Shown(arg).to_string()).collect();
-            console.line(words.join(" "));
+            platform.print(format_args!("{}", words.join(" ")));
             Ok(())
         })?;
         linker.define("spectest", name, func);

@@ -1,7 +1,8 @@
-//! The walkers that a run can choose from.
+//! The walkers to choose from.
 
 use crate::error::EngineError;
 use clap::ValueEnum;
+use core::fmt;
 use core::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use vmexternref_backtrace::BacktraceWalker;
@@ -12,12 +13,12 @@ use vmexternref_frame_pointer::{ActivationsWalker, CurrentFrameWalker, host_has_
 /// How a collection finds stack frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum WalkerKind {
-    /// From the store's activation record, Wasm frames only.
+    /// From the activation record of the store, Wasm frames only.
     #[default]
     Activations,
-    /// With the system's unwinder.
+    /// With the platform's unwinder and unwind tables, host frames included.
     Backtrace,
-    /// From the current frame, by frame pointers.
+    /// From the current frame, by frame pointers, host frames included.
     #[value(alias = "frame-pointer")]
     CurrentFrame,
 }
@@ -26,7 +27,7 @@ impl WalkerKind {
     /// Every walker.
     pub const ALL: [Self; 3] = [Self::Activations, Self::Backtrace, Self::CurrentFrame];
 
-    /// The walker for `store`, whose guests run on the stack with these addresses.
+    /// The walker for `store`, whose guests run on `stack`.
     pub fn build(
         self,
         store: &Store,
@@ -49,13 +50,20 @@ impl WalkerKind {
     }
 }
 
-/// Walks by the activation record of a store.
+impl fmt::Display for WalkerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no walker is hidden");
+        f.write_str(value.get_name())
+    }
+}
+
+/// Walks from the activation record of a store.
 struct StoreActivations {
     store: WeakStore,
     stack: Range<usize>,
 }
 
-// SAFETY: it visits what `ActivationsWalker` visits; a store that is gone has no activations.
+// SAFETY: `ActivationsWalker` keeps the contract, and a store that is gone has no activations.
 unsafe impl StackWalker for StoreActivations {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         match self.store.upgrade() {
@@ -67,17 +75,17 @@ unsafe impl StackWalker for StoreActivations {
     }
 }
 
-/// Walks from the frame that calls it; made only where the probe found frame pointers.
+/// Walks from the current frame. It exists only where the probe found frame pointers.
 struct HostFrames {
     registry: Arc<StackMapRegistry>,
     stack: Range<usize>,
 }
 
-// SAFETY: it visits what `CurrentFrameWalker` visits, and claims no more.
+// SAFETY: `CurrentFrameWalker` keeps the contract.
 unsafe impl StackWalker for HostFrames {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-        // SAFETY: the probe found frame pointers in this build, which is all Rust between Wasm and here, and
-        // `on_guest_stack` gave bounds that end at a local of its frame.
+        // SAFETY: the probe found frame pointers in this build, which compiled every host frame between Wasm and here,
+        // and `on_guest_stack` gave bounds that end at a local of its frame.
         unsafe { CurrentFrameWalker::new(&self.registry, self.stack.clone()) }.walk(visit)
     }
 }

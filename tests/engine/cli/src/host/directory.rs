@@ -1,4 +1,4 @@
-//! Opening files for guests.
+//! Opens files for guests.
 
 use core::cell::{Cell, OnceCell};
 use core::fmt;
@@ -11,18 +11,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Numbers the scratch directories of this process.
 static SCRATCH_COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// The directory that a guest's relative paths start from.
+/// The directory that relative paths of guests start from.
 ///
-/// Without one of the caller's choice it is a new directory under the system's temporary one, made when first needed.
+/// By default it is a new scratch directory in the system's temporary directory, made when first needed.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     path: OnceCell<PathBuf>,
     made_here: Cell<bool>,
 }
 
 impl Directory {
-    /// Relative paths start from `path`, or from a new scratch directory.
-    pub fn new(path: Option<PathBuf>) -> Self {
+    /// Relative paths start from `path`, or by default from a new scratch directory.
+    pub(crate) fn new(path: Option<PathBuf>) -> Self {
         let cell = OnceCell::new();
         if let Some(path) = path {
             let _ = cell.set(path);
@@ -33,7 +33,7 @@ impl Directory {
         }
     }
 
-    /// Removes the scratch directory if it is empty, else tells where it is.
+    /// Removes the scratch directory if it is empty, and otherwise returns its path.
     pub(crate) fn settle(&self) -> Option<&Path> {
         let path = self.path.get().filter(|_| self.made_here.get())?;
         match fs::remove_dir(path) {
@@ -42,10 +42,10 @@ impl Directory {
         }
     }
 
-    /// Opens `name` for appending, creating it if it is missing, else for reading.
+    /// Opens `name` to append to, or only to read if it may not be written. Creates a missing file.
     ///
-    /// What a file holds already is kept: a guest's mistake must not empty a file of its user's.
-    pub fn open(&self, name: &str) -> io::Result<File> {
+    /// Keeps the contents of the file: a mistake of the guest must not empty a file of the user.
+    pub(crate) fn open(&self, name: &str) -> io::Result<File> {
         let path = self.resolve(name)?;
         let appending = OpenOptions::new().append(true).create(true).open(&path);
         match appending {
@@ -68,7 +68,7 @@ impl Directory {
     }
 }
 
-/// Makes a directory that nobody else has.
+/// Makes a directory with a name that was free.
 fn make_scratch() -> io::Result<PathBuf> {
     loop {
         let number = SCRATCH_COUNT.fetch_add(1, Ordering::Relaxed);

@@ -1,11 +1,10 @@
-//! Values on the command line: arguments in, results out.
+//! Parses the arguments of the called function.
 
-use crate::host_object::{Census, HostKind, HostObject};
-use core::fmt;
 use vmexternref_core::VMExternRef;
+use vmexternref_engine_host::{Census, HostKind};
 use vmexternref_engine_runtime::{Val, ValType};
 
-/// The value of type `ty` that `text` means, if it means one.
+/// Parses `text` as a value of type `ty`.
 ///
 /// A number for an `externref` becomes a host object that holds it.
 pub(crate) fn parse(ty: ValType, text: &str, census: &Census) -> Option<Val> {
@@ -24,7 +23,7 @@ pub(crate) fn parse(ty: ValType, text: &str, census: &Census) -> Option<Val> {
     }
 }
 
-/// A number in decimal or, after `0x`, in hexadecimal, with a sign or without.
+/// Parses a number in decimal, or in hexadecimal after `0x`, with an optional sign.
 fn integer(text: &str) -> Option<i128> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -52,44 +51,10 @@ fn word64(text: &str) -> Option<i64> {
         .or_else(|| u64::try_from(number).ok().map(u64::cast_signed))
 }
 
-/// Prints a value as a person would write it.
-#[derive(Debug)]
-pub(crate) struct Shown<'a>(pub &'a Val);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Val::I32(value) => write!(f, "{value}"),
-            Val::I64(value) => write!(f, "{value}"),
-            Val::F32(bits) => write!(f, "{:?}", f32::from_bits(*bits)),
-            Val::F64(bits) => write!(f, "{:?}", f64::from_bits(*bits)),
-            Val::ExternRef(reference) => write!(f, "{}", ShownRef(reference.as_ref())),
-            Val::FuncRef(None) => f.write_str("null"),
-            Val::FuncRef(Some(_)) => f.write_str("funcref"),
-        }
-    }
-}
-
-/// Prints what a reference refers to.
-#[derive(Debug)]
-pub(crate) struct ShownRef<'a>(pub Option<&'a VMExternRef>);
-
-impl fmt::Display for ShownRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(reference) = self.0 else {
-            return f.write_str("null");
-        };
-        match reference.downcast_ref::<HostObject>() {
-            Some(object) => write!(f, "externref({})", object.kind()),
-            None => f.write_str("externref"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Shown, parse};
-    use crate::host_object::Census;
+    use super::parse;
+    use vmexternref_engine_host::{Census, Shown};
     use vmexternref_engine_runtime::{Val, ValType};
 
     fn shown(ty: ValType, text: &str) -> Option<String> {

@@ -1,0 +1,131 @@
+//! Defines the module, and more functions in it.
+
+use crate::functions::FUNCTIONS;
+use crate::object::{Census, HostKind};
+use crate::platform::Platform;
+use alloc::format;
+use alloc::rc::Rc;
+use vmexternref_core::{OutOfMemory, VMExternRef};
+use vmexternref_engine_runtime::{Caller, Func, FuncType, Linker, Store, Trap, Val, ValType};
+
+/// The state that the functions of the module share.
+#[derive(Clone, Debug)]
+pub struct Host {
+    census: Census,
+    platform: Rc<dyn Platform>,
+}
+
+/// A function of the module: its name, parameters, results and code, which finds a `T`.
+pub type HostFunction<T> = (
+    &'static str,
+    &'static [ValType],
+    &'static [ValType],
+    fn(&T, &Caller<'_>, &[Val], &mut [Val]) -> Result<(), Trap>,
+);
+
+impl Host {
+    /// A host on `platform` whose objects `census` counts.
+    #[must_use]
+    pub fn new(platform: Rc<dyn Platform>, census: Census) -> Self {
+        Self { census, platform }
+    }
+
+    /// Counts the host objects.
+    #[must_use]
+    pub fn census(&self) -> &Census {
+        &self.census
+    }
+
+    /// The machine that the functions run on.
+    #[must_use]
+    pub fn platform(&self) -> &Rc<dyn Platform> {
+        &self.platform
+    }
+
+    /// Defines the module in `linker`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory.
+    pub fn define(&self, store: &Store, linker: &mut Linker) -> Result<(), OutOfMemory> {
+        self.define_more(&FUNCTIONS, self, store, linker)
+    }
+
+    /// Defines more functions in the module, which all find a clone of `state`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory.
+    pub fn define_more<T: Clone + 'static>(
+        &self,
+        functions: &[HostFunction<T>],
+        state: &T,
+        store: &Store,
+        linker: &mut Linker,
+    ) -> Result<(), OutOfMemory> {
+        for &(name, params, results, code) in functions {
+            let ty = FuncType::new(params.iter().copied(), results.iter().copied());
+            let state = state.clone();
+            let func = self.func(store, ty, move |caller, args, results| {
+                code(&state, caller, args, results)
+            })?;
+            linker.define("host", name, func);
+        }
+        Ok(())
+    }
+
+    /// A host function that traps when its closure panics, if the platform catches panics.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory.
+    pub fn func(
+        &self,
+        store: &Store,
+        ty: FuncType,
+        closure: impl Fn(&Caller<'_>, &[Val], &mut [Val]) -> Result<(), Trap> + 'static,
+    ) -> Result<Func, OutOfMemory> {
+        let platform = Rc::clone(&self.platform);
+        Func::host(store, ty, move |caller, args, results| {
+            let mut outcome = Ok(());
+            platform
+                .catch(&mut || outcome = closure(caller, args, results))
+                .map_err(|message| Trap::host(format!("a host function panicked: {message}")))?;
+            outcome
+        })
+    }
+
+    /// A reference to a new object, or null without memory.
+    ///
+    /// Without memory `kind` is not called.
+    #[must_use]
+    pub fn object(&self, kind: impl FnOnce() -> HostKind) -> Val {
+        let object = || self.census.object(kind());
+        Val::ExternRef(VMExternRef::try_new_with(object).ok())
+    }
+}
+
+/// The trap for arguments of other types than the function's, which the runtime does not pass.
+#[must_use]
+pub fn mistyped() -> Trap {
+    Trap::host("arguments of the wrong types")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Host;
+    use crate::object::Census;
+    use crate::testing::{Recorder, store};
+    use alloc::rc::Rc;
+    use alloc::string::ToString;
+    use vmexternref_engine_runtime::FuncType;
+
+    #[test]
+    fn a_panic_is_a_trap() {
+        let store = store();
+        let host = Host::new(Rc::new(Recorder::default()), Census::default());
+        let func = host.func(&store, FuncType::new([], []), |_, _, _| panic!("no luck"));
+        let error = func.unwrap().call(&store, &[]).unwrap_err();
+        assert_eq!(error.to_string(), "a host function panicked: no luck");
+    }
+}
