@@ -164,7 +164,8 @@ impl VMExternRefActivationsTable {
         if next == self.end.get() {
             return Err(reference);
         }
-        // SAFETY: `next` is below `end`, so it is a slot of this table's chunk, and what it holds is `None`.
+        // SAFETY: `next` is below `end`, so it is a slot of this table's chunk, and what it holds
+        // is `None`.
         unsafe {
             next.write(Some(reference));
             self.next.set(next.add(1));
@@ -268,7 +269,8 @@ impl VMExternRefActivationsTable {
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&VMExternRef)) {
         let mut slot = self.base.get();
         while slot != self.next.get() {
-            // SAFETY: slots from `base` to `next` are initialised, and nothing changes them meanwhile.
+            // SAFETY: slots from `base` to `next` are initialised, and nothing changes them
+            // meanwhile.
             if let Some(reference) = unsafe { &*slot } {
                 visit(reference);
             }
@@ -288,8 +290,9 @@ impl VMExternRefActivationsTable {
         // Even if a step below panics, no entry is dropped twice.
         self.next.set(base);
         while from != end {
-            // SAFETY: slots up to the old `next` are initialised, and each is judged once: what stands from `kept` to
-            // `from` was given up, and its words stay only to be taken back below.
+            // SAFETY: slots up to the old `next` are initialised, and each is judged once: what
+            // stands from `kept` to `from` was given up, and its words stay only to be taken back
+            // below.
             unsafe {
                 match from.read() {
                     Some(reference) if reference.data().ref_count().unmark() => {
@@ -315,8 +318,8 @@ impl VMExternRefActivationsTable {
         garbage.revive();
         self.next.set(end);
         while kept != end {
-            // SAFETY: the slot is below `end`, and every box that it was given up of is allocated: dead ones were
-            // revived just now.
+            // SAFETY: the slot is below `end`, and every box that it was given up of is allocated:
+            // dead ones were revived just now.
             unsafe {
                 if let Some(reference) = &*kept {
                     reference.data().ref_count().restore();
@@ -334,7 +337,8 @@ impl VMExternRefActivationsTable {
         self.next.set(base);
         let mut slot = base;
         while slot != end {
-            // SAFETY: slots up to the old `next` are initialised, and each is taken once; a slot of zeros is `None`.
+            // SAFETY: slots up to the old `next` are initialised, and each is taken once; a slot of
+            // zeros is `None`.
             unsafe {
                 if let Some(reference) = slot.replace(None) {
                     garbage.give_up(reference);
@@ -551,7 +555,8 @@ mod tests {
         let reference = VMExternRef::new(1_u32);
         let raw = reference.clone().into_raw();
         let header = ptr::from_ref(&table).cast::<Cell<*mut *mut u8>>();
-        // SAFETY: this is the inline sequence of `layout.rs`, with a reference counted for the slot.
+        // SAFETY: this is the inline sequence of `layout.rs`, with a reference counted for the
+        // slot.
         unsafe {
             let (next, end) = (&*header, &*header.add(1));
             assert_ne!(next.get(), end.get());

@@ -81,7 +81,8 @@ impl Difference {
     }
 }
 
-// SAFETY: it visits what the first walker visits, who keeps the contract, and claims no more than that one does.
+// SAFETY: it visits what the first walker visits, who keeps the contract, and claims no more than
+// that one does.
 unsafe impl<A: StackWalker, B: StackWalker> StackWalker for ComparingWalker<'_, A, B> {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         let Some(difference) = self.difference() else {

@@ -54,7 +54,8 @@ fn add(set: &mut HashTable<usize>, word: usize) {
         .or_insert(word);
 }
 
-/// Spreads the bits of an address over the whole result, which a hash table wants in its top bits too.
+/// Spreads the bits of an address over the whole result, which a hash table wants in its top bits
+/// too.
 fn hash(&word: &usize) -> u64 {
     let product = u128::from(word as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
     let (low, high) = (product & u128::from(u64::MAX), product >> 64);

@@ -89,7 +89,8 @@ impl VMExternData {
     /// A box is there, and its memory is not freed while the result is used.
     #[inline]
     pub(crate) unsafe fn at<'a>(address: usize) -> &'a Self {
-        // SAFETY: the caller guarantees a box, and every box exposes its provenance when it is made.
+        // SAFETY: the caller guarantees a box, and every box exposes its provenance when it is
+        // made.
         unsafe { &*ptr::with_exposed_provenance(address) }
     }
 
@@ -152,7 +153,8 @@ impl<T: Any> KindOf<T> {
     /// `data` is the footer of a box of a `T`, with the provenance of the whole box.
     #[inline]
     unsafe fn value(data: NonNull<VMExternData>) -> NonNull<T> {
-        // SAFETY: the caller guarantees a box of a `T`, which starts so many bytes before its footer.
+        // SAFETY: the caller guarantees a box of a `T`, which starts so many bytes before its
+        // footer.
         unsafe { data.byte_sub(Self::LAYOUT.1).cast() }
     }
 
@@ -208,7 +210,8 @@ impl<T: Any> Drop for FreeOnDrop<T> {
 unsafe fn free(data: NonNull<VMExternData>) {
     // SAFETY: the caller guarantees that the box is still allocated.
     let kind = unsafe { data.as_ref() }.kind;
-    // SAFETY: every box is allocated with the layout of its kind, and starts so many bytes before its footer.
+    // SAFETY: every box is allocated with the layout of its kind, and starts so many bytes before
+    // its footer.
     unsafe { dealloc(data.byte_sub(kind.footer).as_ptr().cast(), kind.layout) }
 }
 
@@ -347,7 +350,8 @@ impl VMExternRef {
     #[inline]
     #[must_use]
     pub unsafe fn clone_from_raw(raw: *mut u8) -> Self {
-        // SAFETY: the caller guarantees a live box; `ManuallyDrop` keeps the borrowed reference owned by whoever owned it.
+        // SAFETY: the caller guarantees a live box; `ManuallyDrop` keeps the borrowed reference
+        // owned by whoever owned it.
         let borrowed = ManuallyDrop::new(unsafe { Self::from_raw(raw) });
         Self::clone(&borrowed)
     }
@@ -482,7 +486,8 @@ impl DeadBox {
     /// Drops the value and frees the box.
     #[inline]
     pub(crate) fn destroy(self) {
-        // SAFETY: the last reference is gone, this is the only handle to the box, and the box is one of its kind.
+        // SAFETY: the last reference is gone, this is the only handle to the box, and the box is
+        // one of its kind.
         unsafe { (self.0.as_ref().kind.destroy)(self.0) }
     }
 
@@ -521,7 +526,8 @@ impl DeadBox {
 /// remains.
 pub unsafe extern "C" fn drop_extern_ref(raw: *mut u8) {
     let data = ptr::with_exposed_provenance_mut::<VMExternData>(raw.addr());
-    // SAFETY: the caller guarantees that `raw` is a box, so not null, and that nobody else reaches it.
+    // SAFETY: the caller guarantees that `raw` is a box, so not null, and that nobody else reaches
+    // it.
     let dead = DeadBox(unsafe { NonNull::new_unchecked(data) });
     debug_assert_eq!(
         dead.ref_count().references(),

@@ -74,7 +74,8 @@ pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
     };
     let abort_on_unwind = AbortOnUnwind;
     let end = walker.walk(&mut |frame| {
-        // SAFETY: the caller guarantees that the walker's frames are true and that the maps describe them.
+        // SAFETY: the caller guarantees that the walker's frames are true and that the maps
+        // describe them.
         unsafe { reader.read(frame) }
     });
     core::mem::forget(abort_on_unwind);
@@ -249,7 +250,8 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
                 self.walked.wasm_frames += 1;
                 self.walked.words += site.words as usize;
                 match site.first_word(frame) {
-                    // SAFETY: the caller guarantees that the words that the site's map calls live can be read.
+                    // SAFETY: the caller guarantees that the words that the site's map calls live
+                    // can be read.
                     Some(start) => unsafe { self.read_block(start, block, frame.pc) },
                     None => self.walked.unreadable = Some(frame.pc),
                 }

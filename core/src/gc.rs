@@ -101,7 +101,8 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     // A table that verifies marks its own entries only, so that no other box has a mark of it.
     let lost_roots = missing != 0 && !table.verifies();
     if lost_roots {
-        // SAFETY: the caller keeps the contract, and nothing on the stack has changed since the walk.
+        // SAFETY: the caller keeps the contract, and nothing on the stack has changed since the
+        // walk.
         unsafe { keep_marked(&modules, table, &walker, missing) }
     }
     drop(modules);
@@ -258,7 +259,8 @@ unsafe fn keep_marked(
     }
     let mut entries = EntrySet::new(table);
     let mut left = found;
-    // SAFETY: as above. A word in no entry is one whose box got a reference just now, which is inserted once.
+    // SAFETY: as above. A word in no entry is one whose box got a reference just now, which is
+    // inserted once.
     unsafe {
         walk_roots(modules, table, walker, |root| {
             if left != 0 && VMExternData::can_be_at(root.word) && !entries.contains(root.word) {

@@ -25,7 +25,8 @@ use core::fmt;
 /// [verifies](crate::VMExternRefActivationsTable::set_verification), in no entry; without
 /// verification, marked boxes that are in no entry are found by the sweep, which is then taken
 /// back. A table that [allows foreign
-/// roots](crate::VMExternRefActivationsTable::allow_foreign_roots) passes over roots of other tables.
+/// roots](crate::VMExternRefActivationsTable::allow_foreign_roots) passes over roots of other
+/// tables.
 ///
 /// A collection that is asked for during a walk of the same table does nothing:
 /// [`AlreadyCollecting`](Self::AlreadyCollecting).

@@ -16,7 +16,8 @@ pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
     if place.is_null() {
         return Err(value);
     }
-    // SAFETY: the global allocator gave memory for one `T`, as a box wants it, and the value is written before the box is made.
+    // SAFETY: the global allocator gave memory for one `T`, as a box wants it, and the value is
+    // written before the box is made.
     Ok(unsafe {
         place.write(value);
         Box::from_raw(place)

@@ -122,7 +122,8 @@ fn each_use_of_a_freed_reference_is_told() {
 
 /// A reference made before its box was freed, as a host has that forgot to count.
 fn late(raw: *mut u8) -> VMExternRef {
-    // SAFETY: a reference is the address of its box; that this one is freed is what the test is about.
+    // SAFETY: a reference is the address of its box; that this one is freed is what the test is
+    // about.
     unsafe { core::mem::transmute::<*mut u8, VMExternRef>(raw) }
 }
 

@@ -3,6 +3,8 @@
 //! A test binary of its own, because it replaces the global allocator. The allocator refuses,
 //! collects and counts only on the thread that asked for it.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics says what failed")]
+
 use core::cell::{Cell, RefCell};
 use core::ops::ControlFlow;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -344,7 +346,8 @@ fn a_root_that_cannot_be_inserted_is_leaked() {
         2,
         "one reference is leaked, none freed"
     );
-    // SAFETY: the collection forgot the reference that the assertion counted, so it is nobody else's.
+    // SAFETY: the collection forgot the reference that the assertion counted, so it is nobody
+    // else's.
     drop(unsafe { VMExternRef::from_raw(lost.as_raw()) });
 }
 

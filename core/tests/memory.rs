@@ -3,6 +3,8 @@
 //! A test binary of its own, because it replaces the global allocator. The
 //! allocator counts on each thread what this thread holds.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics says what failed")]
+
 use core::cell::Cell;
 use core::fmt::{self, Write};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -88,7 +90,8 @@ fn unregister(registry: &StackMapRegistry, registration: Registration) {
     unsafe { registry.unregister(registration) }.unwrap();
 }
 
-/// Indices up to `count` in an order without a pattern; `count` has no divisor in common with the stride.
+/// Indices up to `count` in an order without a pattern; `count` has no divisor in common with the
+/// stride.
 fn shuffled(count: usize, stride: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |step| step * stride % count)
 }

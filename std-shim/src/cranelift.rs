@@ -22,7 +22,8 @@ use cranelift_codegen::{Final, MachBufferFinalized};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CraneliftError {
-    /// The module does not match [exactly](Matching::Exact), as Cranelift's return addresses must be.
+    /// The module does not match [exactly](Matching::Exact), as Cranelift's return addresses must
+    /// be.
     NotExact,
     /// A stack map has an entry that is not as large as a pointer of the host.
     EntryType(Type),

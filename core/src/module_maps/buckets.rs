@@ -43,7 +43,8 @@ impl Scale {
     /// Lets the offsets from `first` to `last` fall into `count` buckets.
     fn new(first: u32, last: u32, count: usize) -> Self {
         let density = ((count as u64) << 32) / (u64::from(last - first) + 1);
-        // There are fewer buckets than bytes, unless there is one of each, for which any density is right.
+        // There are fewer buckets than bytes, unless there is one of each, for which any density is
+        // right.
         let density = u32::try_from(density).unwrap_or(u32::MAX);
         Self { first, density }
     }
@@ -175,7 +176,8 @@ mod tests {
         Buckets::new(&pairs).unwrap()
     }
 
-    /// Finds all `offsets` and says how many places the longest search outside its bucket compared with.
+    /// Finds all `offsets` and says how many places the longest search outside its bucket compared
+    /// with.
     fn longest_search(map: &Buckets, offsets: &[u32]) -> u32 {
         let steps = Cell::new(0);
         let search = |&offset: &u32| {

@@ -51,7 +51,8 @@ impl Entry {
     /// What the return address behind the call that ends at address `call` is.
     #[inline]
     pub(super) fn find(&self, call: usize) -> Found<'_> {
-        // Relaxed: no frame of a hidden module is on a stack, so that no answer about it matters to a walk.
+        // Relaxed: no frame of a hidden module is on a stack, so that no answer about it matters to
+        // a walk.
         if self.is_hidden.load(Relaxed) {
             return Found::Outside;
         }

@@ -39,7 +39,8 @@ pub(super) struct Node<E> {
 // SAFETY: a node is as good as shared references to its entries.
 unsafe impl<E: Send + Sync> Send for Node<E> {}
 
-// SAFETY: nothing changes a shared node but its link, which is atomic, and its entries may be shared.
+// SAFETY: nothing changes a shared node but its link, which is atomic, and its entries may be
+// shared.
 unsafe impl<E: Send + Sync> Sync for Node<E> {}
 
 impl<E> Linked for Node<E> {

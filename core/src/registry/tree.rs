@@ -141,7 +141,8 @@ impl<E> Change<'_, E> {
     ///
     /// The node is alive, and stays so until `replaced` is freed.
     unsafe fn replace(&mut self, node: NonNull<Node<E>>) -> Rows<E> {
-        // SAFETY: the caller guarantees that the node is alive; nodes are replaced once, so that it is in no other chain.
+        // SAFETY: the caller guarantees that the node is alive; nodes are replaced once, so that it
+        // is in no other chain.
         unsafe {
             self.replaced.push(node);
             Rows::of(node.as_ref())

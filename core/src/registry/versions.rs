@@ -68,7 +68,8 @@ impl<T> Versions<T> {
     /// Announces a reader of the newest version.
     #[inline]
     pub(super) fn read(&self) -> Reader<'_, T> {
-        // Relaxed: any answer is right, an old one only keeps a counter from running empty for longer.
+        // Relaxed: any answer is right, an old one only keeps a counter from running empty for
+        // longer.
         let counter = &self.readers[self.joining.load(Ordering::Relaxed) & 1];
         // Acquire: case 1 above.
         counter.fetch_add(1, Ordering::Acquire);
@@ -102,7 +103,8 @@ impl<T> Versions<T> {
     /// For writers, one at a time. Returns whether it was empty.
     fn turn(&self) -> bool {
         let other = (self.joining.load(Ordering::Relaxed) & 1) ^ 1;
-        // It writes the counter, and so has a place in the order of its changes; a load would have none.
+        // It writes the counter, and so has a place in the order of its changes; a load would have
+        // none.
         // Release: case 1 above. Acquire: case 2.
         let empty = self.readers[other].fetch_add(0, Ordering::AcqRel) == 0;
         if empty {

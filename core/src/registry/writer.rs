@@ -219,7 +219,8 @@ impl Writer {
     pub(super) unsafe fn clear(&mut self, versions: &Versions) -> impl Sized {
         let mut registered = Replaced::new();
         if let Some(root) = NonNull::new(versions.newest()) {
-            // SAFETY: the tree is alive, and each of its nodes and entries is visited once, and in no chain that is used from now on.
+            // SAFETY: the tree is alive, and each of its nodes and entries is visited once, and in
+            // no chain that is used from now on.
             unsafe {
                 for_each(root, &mut |below| match below {
                     Below::Node(node) => registered.nodes.push(node),
@@ -307,7 +308,8 @@ impl Writer {
         entry.set_serial(self.serial);
         let registration = registration(number, entry);
         let entry = NonNull::from(entry);
-        // SAFETY: the newest tree is alive until it is settled; the entry is alive until it is removed and settled.
+        // SAFETY: the newest tree is alive until it is settled; the entry is alive until it is
+        // removed and settled.
         unsafe {
             self.change(versions, |change, root| {
                 change.insert(root, registration.start, entry)
@@ -324,7 +326,8 @@ impl Writer {
         let Some(root) = NonNull::new(versions.newest()) else {
             return;
         };
-        // SAFETY: the newest tree is alive until it is settled, and so is the entry, which is in no other chain.
+        // SAFETY: the newest tree is alive until it is settled, and so is the entry, which is in no
+        // other chain.
         unsafe {
             self.change(versions, |change, _| change.remove(root, start));
             self.retired.recent().entries.push(entry);

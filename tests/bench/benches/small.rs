@@ -3,6 +3,11 @@
 //! `cargo bench -p vmexternref-bench -- --save-baseline parent` before, and
 //! `-- --baseline parent` after.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that panics says what failed"
+)]
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::any::Any;
 use std::hint::black_box;

@@ -9,7 +9,8 @@ pub(crate) fn thread_nanoseconds() -> u64 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: `time` is a `timespec` of this frame for the system to fill, and every Linux has this clock.
+    // SAFETY: `time` is a `timespec` of this frame for the system to fill, and every Linux has this
+    // clock.
     let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(status, 0, "the thread's clock can be read");
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()

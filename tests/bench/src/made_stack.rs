@@ -119,7 +119,8 @@ impl MadeStack {
     /// Collects. The references in frames stay.
     #[must_use]
     pub fn collect(&self) -> GcReport {
-        // SAFETY: the frames are as the map says, every reference in them is in the table, and the walk is complete.
+        // SAFETY: the frames are as the map says, every reference in them is in the table, and the
+        // walk is complete.
         unsafe { gc(&self.registry, &self.table, &self.walker()) }
     }
 }

@@ -58,7 +58,8 @@ impl Stopwatch {
         }
     }
 
-    /// Ends the running batch and starts another. Returns its iterations, or 0 after the last batch.
+    /// Ends the running batch and starts another. Returns its iterations, or 0 after the last
+    /// batch.
     pub(crate) fn next(&mut self) -> i32 {
         let now = thread_nanoseconds();
         if let Some((iterations, begin)) = self.running.take() {

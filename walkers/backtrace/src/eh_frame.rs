@@ -12,8 +12,8 @@
 //!  +--------+
 //! ```
 //!
-//! The format is that of the Linux Standard Base, section 10.6, which gimli reads. In addition, this
-//! refuses what GCC's or LLVM's unwinder does not understand or aborts at.
+//! The format is that of the Linux Standard Base, section 10.6, which gimli reads. In addition,
+//! this refuses what GCC's or LLVM's unwinder does not understand or aborts at.
 
 use crate::augmentation::{self, Addresses};
 use crate::error::UnwindTablesError as Error;
@@ -135,8 +135,9 @@ impl<'a> Common<'a> {
         bases: &BaseAddresses,
     ) -> Result<(), Error> {
         let offset = function.offset();
-        // GCC's unwinder ignores a function if its start is stored as zero, or if the start's lowest
-        // bytes, as many as are stored, are zero. The length and the CIE pointer precede the start.
+        // GCC's unwinder ignores a function if its start is stored as zero, or if the start's
+        // lowest bytes, as many as are stored, are zero. The length and the CIE pointer precede the
+        // start.
         let stored = &rest[8..8 + self.address_bytes];
         let start = function.initial_address();
         let lowest = &start.to_le_bytes()[..self.address_bytes];

@@ -1,7 +1,7 @@
 //! Expressions of call frame instructions, which unwinders evaluate unchecked.
 //!
-//! GCC's unwinder (`execute_stack_op` in `libgcc/unwind-dw2.c`) aborts at an unknown operation, at an
-//! empty stack and at a full one. LLVM's unwinder (`evaluateExpression` in
+//! GCC's unwinder (`execute_stack_op` in `libgcc/unwind-dw2.c`) aborts at an unknown operation, at
+//! an empty stack and at a full one. LLVM's unwinder (`evaluateExpression` in
 //! `libunwind/src/DwarfInstructions.hpp`) aborts at an unknown operation, and does not check its
 //! stack. Branches are refused because they can loop, and divisions because they can trap.
 

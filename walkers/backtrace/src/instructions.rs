@@ -40,7 +40,8 @@ impl<'a> Program<'a> {
         Some(program)
     }
 
-    /// Checks the instructions of a function with this CIE; `None` if an unwinder cannot follow them.
+    /// Checks the instructions of a function with this CIE; `None` if an unwinder cannot follow
+    /// them.
     pub(crate) fn check_function(
         self,
         instructions: CallFrameInstructionIter<'_, Slice<'a>>,

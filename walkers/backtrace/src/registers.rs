@@ -1,8 +1,9 @@
 //! The registers that GCC's and LLVM's unwinders know, by DWARF number.
 //!
-//! Both compute addresses from general registers only. From another register, LLVM's unwinder aborts,
-//! and so does GCC's if the register is beyond its table. At a rule for a register beyond its table,
-//! GCC's unwinder does nothing. At a rule for a register that it cannot restore, LLVM's ends the walk.
+//! Both compute addresses from general registers only. From another register, LLVM's unwinder
+//! aborts, and so does GCC's if the register is beyond its table. At a rule for a register beyond
+//! its table, GCC's unwinder does nothing. At a rule for a register that it cannot restore, LLVM's
+//! ends the walk.
 
 use core::ops::RangeInclusive;
 use gimli::Register;

@@ -23,7 +23,8 @@ impl Write for Console {
         const PL011: usize = 0x0900_0000;
         let data = core::ptr::with_exposed_provenance_mut::<u32>(PL011);
         for byte in text.bytes() {
-            // SAFETY: the machine `virt` has its serial port's data register there, and only this function uses it.
+            // SAFETY: the machine `virt` has its serial port's data register there, and only this
+            // function uses it.
             unsafe { data.write_volatile(byte.into()) };
         }
         Ok(())

@@ -11,8 +11,8 @@ const FAULT: Option<&str> = option_env!("BREAK");
 
 /// Removes one reference from each stack map of the section if `BREAK=stack-map`.
 ///
-/// The section has the format of `wasmtime-environ`, in words of four bytes: the number of maps, the code offset of
-/// each map, the position of each map, and the maps.
+/// The section has the format of `wasmtime-environ`, in words of four bytes: the number of maps,
+/// the code offset of each map, the position of each map, and the maps.
 pub(crate) fn break_stack_maps(section: &mut [u8]) {
     if FAULT != Some("stack-map") {
         return;
@@ -41,7 +41,8 @@ pub(crate) fn lose_roots(store: &Store) {
 /// Skips every second frame, and claims a complete walk.
 struct Forgetful(WeakStore);
 
-// SAFETY: the frames that it visits are real; it breaks the promise of completeness on purpose, as `BREAK` asks.
+// SAFETY: the frames that it visits are real; it breaks the promise of completeness on purpose, as
+// `BREAK` asks.
 unsafe impl StackWalker for Forgetful {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         let Some(store) = self.0.upgrade() else {

@@ -34,7 +34,8 @@ unsafe impl GlobalAlloc for FixedMemory {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let mut free = self.free.lock();
         if free.size() == 0 {
-            // SAFETY: the array lives as long as the allocator, has this size, and is handed over once.
+            // SAFETY: the array lives as long as the allocator, has this size, and is handed over
+            // once.
             unsafe { free.init(self.bytes.get().cast(), HEAP_BYTES) };
         }
         let block = free.allocate_first_fit(layout);

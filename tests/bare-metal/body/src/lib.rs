@@ -1,7 +1,8 @@
 //! The tests that every host runs, the same on each machine.
 //!
-//! *You provide* a [`Machine`]: a console, a heap and executable memory. *You get* [`run`], which prints a line for
-//! each test. The line has to be the same on every machine. Lines that start with `measured` may differ.
+//! *You provide* a [`Machine`]: a console, a heap and executable memory. *You get* [`run`], which
+//! prints a line for each test. The line has to be the same on every machine. Lines that start with
+//! `measured` may differ.
 
 #![no_std]
 

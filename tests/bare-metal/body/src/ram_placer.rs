@@ -42,8 +42,8 @@ impl Drop for Block {
     }
 }
 
-// SAFETY: the block is aligned as asked, holds both parts and is not written again; the host of this placer maps its
-// heap executable and synchronizes its caches.
+// SAFETY: the block is aligned as asked, holds both parts and is not written again; the host of
+// this placer maps its heap executable and synchronizes its caches.
 unsafe impl CodePlacer for RamPlacer {
     fn place(
         &self,

@@ -122,7 +122,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When a collection kept everything, found a root outside of the table, or an object is still alive.
+    /// When a collection kept everything, found a root outside of the table, or an object is still
+    /// alive.
     pub(crate) fn finish(self) -> Result<Totals, String> {
         let Self {
             store,

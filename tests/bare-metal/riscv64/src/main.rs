@@ -23,7 +23,8 @@ impl Write for Console {
         const NS16550: usize = 0x1000_0000;
         let data = core::ptr::with_exposed_provenance_mut::<u8>(NS16550);
         for byte in text.bytes() {
-            // SAFETY: the machine `virt` has its serial port's data register there, and only this function uses it.
+            // SAFETY: the machine `virt` has its serial port's data register there, and only this
+            // function uses it.
             unsafe { data.write_volatile(byte) };
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! A kernel that boots on `x86_64` machines through PVH, and runs the tests.
 //!
-//! Interrupts stay off and there is no interrupt table: a fault resets the machine. QEMU then ends with an exit code
-//! that [`exit`] does not use.
+//! Interrupts stay off and there is no interrupt table: a fault resets the machine. QEMU then ends
+//! with an exit code that [`exit`] does not use.
 
 #![no_std]
 #![no_main]

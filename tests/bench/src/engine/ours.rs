@@ -126,7 +126,8 @@ impl Engine for Ours {
         self.time_calls("same", |store, func| {
             store.reserve(1).map_err(no_memory)?;
             let mut slot = store.insert(reference.clone()).map_err(no_memory)?;
-            // SAFETY: the slot holds a reference that is in the table, and there is room for the one result.
+            // SAFETY: the slot holds a reference that is in the table, and there is room for the
+            // one result.
             unsafe { func.call_raw(store, &raw mut slot) }?;
             // SAFETY: the function returns its argument, and there was no collection since.
             let result = unsafe { borrowed_from(slot) };
@@ -156,6 +157,7 @@ pub(super) unsafe fn borrowed_from(slot: u64) -> ManuallyDrop<VMExternRef> {
         reason = "slots hold the host's words"
     )]
     let raw = core::ptr::with_exposed_provenance_mut(slot as usize);
-    // SAFETY: the caller guarantees a live reference, and `ManuallyDrop` leaves its count to its owner.
+    // SAFETY: the caller guarantees a live reference, and `ManuallyDrop` leaves its count to its
+    // owner.
     ManuallyDrop::new(unsafe { VMExternRef::from_raw(raw) })
 }

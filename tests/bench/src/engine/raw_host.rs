@@ -1,7 +1,7 @@
 //! The host functions of our engine, in their raw form.
 //!
-//! They are not those of the crate `vmexternref-engine-host`: their objects are plain numbers, as in Wasmtime, and
-//! they convert no values.
+//! They are not those of the crate `vmexternref-engine-host`: their objects are plain numbers, as
+//! in Wasmtime, and they convert no values.
 
 use super::Watched;
 use super::ours::{Context, Scene, Shared, borrowed_from, no_memory};
@@ -39,7 +39,8 @@ pub(super) fn linker(store: &Store, context: &Shared) -> Result<Linker, Failure>
     let mut linker = Linker::new();
     for &(module, name, params, results, call) in functions {
         let ty = FuncType::new(params.iter().copied(), results.iter().copied());
-        // SAFETY: each function matches its type and this context, and none panics on the arguments of our guests.
+        // SAFETY: each function matches its type and this context, and none panics on the arguments
+        // of our guests.
         let func = unsafe { Func::host_raw(store, &ty, call, Rc::clone(context)) };
         linker.define(module, name, func.map_err(no_memory)?);
     }

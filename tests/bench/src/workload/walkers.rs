@@ -80,7 +80,8 @@ fn by_backtrace_walker(_: &Scene<'_>, stopwatch: &mut Stopwatch) -> usize {
 
 fn from_current_frame(scene: &Scene<'_>, stopwatch: &mut Stopwatch) -> usize {
     let end = scene.store.record().entry_fp() + 2 * size_of::<usize>();
-    // SAFETY: this workspace is built with frame pointers, and the entry trampoline's record is stack in use.
+    // SAFETY: this workspace is built with frame pointers, and the entry trampoline's record is
+    // stack in use.
     let walker = unsafe { CurrentFrameWalker::new(scene.store.registry(), 0..end) };
     time(&walker, stopwatch)
 }
@@ -102,7 +103,8 @@ fn by_backtrace(_: &Scene<'_>, stopwatch: &mut Stopwatch) -> usize {
 #[inline]
 fn stack_word(address: usize) -> usize {
     let word = ptr::with_exposed_provenance::<usize>(address);
-    // SAFETY: callers pass addresses of frame records that compiled code below an entry trampoline keeps.
+    // SAFETY: callers pass addresses of frame records that compiled code below an entry trampoline
+    // keeps.
     unsafe { word.read() }
 }
 
@@ -155,7 +157,8 @@ fn framehop_module(scene: &Scene<'_>) -> framehop::Module<Vec<u8>> {
     let code = &scene.code;
     let range = |range: &core::ops::Range<usize>| range.start as u64..range.end as u64;
     let start = ptr::with_exposed_provenance::<u8>(code.eh_frame.start);
-    // SAFETY: the mapping holds the unwind tables of the module that runs, and is never written again.
+    // SAFETY: the mapping holds the unwind tables of the module that runs, and is never written
+    // again.
     let eh_frame = unsafe { core::slice::from_raw_parts(start, code.eh_frame.len()) };
     framehop::Module::new(
         String::from("guest"),

@@ -2,9 +2,10 @@
 
 /// A runtime function that compiled code calls through its builtin trampoline.
 ///
-/// The number indexes [`VMContext::builtins`](crate::VMContext::builtins). Every function has the machine's
-/// `extern "C"` convention. Its first parameter is the `vmctx` of the calling Wasm function, then follow
-/// [`params`](Self::params). A function that can trap returns the number of a [`TrapCode`](crate::TrapCode), or 0.
+/// The number indexes [`VMContext::builtins`](crate::VMContext::builtins). Every function has the
+/// machine's `extern "C"` convention. Its first parameter is the `vmctx` of the calling Wasm
+/// function, then follow [`params`](Self::params). A function that can trap returns the number of a
+/// [`TrapCode`](crate::TrapCode), or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Builtin {
@@ -12,10 +13,11 @@ pub enum Builtin {
     Raise = 0,
     /// `resume_trap() -> !`: resumes at the handler. A host function has recorded the trap.
     ResumeTrap = 1,
-    /// `insert_ref(raw, kept raw, owned)`: inserts a reference, not null, into the activations table.
+    /// `insert_ref(raw, kept raw, owned)`: inserts a reference, not null, into the activations
+    /// table.
     ///
-    /// It collects first, and keeps the second reference alive meanwhile. If `owned` is not 0, it takes over the
-    /// caller's count of the first one, even if it traps.
+    /// It collects first, and keeps the second reference alive meanwhile. If `owned` is not 0, it
+    /// takes over the caller's count of the first one, even if it traps.
     InsertRef = 2,
     /// `drop_ref(raw)`: destroys the value of a reference whose count is already 0.
     DropRef = 3,

@@ -1,11 +1,12 @@
 //! The interface between the compiler and the runtime of the `vmexternref` test engine.
 //!
-//! The compiler makes a [`CompiledModule`], the runtime loads it, and an [`ObjectFile`] carries it from one machine to
-//! another. While the code runs, it reads and writes the structures that [`VMOffsets`] describes, calls the runtime by
-//! the numbers of [`Builtin`], and ends with a [`TrapCode`].
+//! The compiler makes a [`CompiledModule`], the runtime loads it, and an [`ObjectFile`] carries it
+//! from one machine to another. While the code runs, it reads and writes the structures that
+//! [`VMOffsets`] describes, calls the runtime by the numbers of [`Builtin`], and ends with a
+//! [`TrapCode`].
 //!
-//! *You get* plain data and its layout, for any target, on any host that has `alloc`. Nothing in this crate runs a
-//! guest.
+//! *You get* plain data and its layout, for any target, on any host that has `alloc`. Nothing in
+//! this crate runs a guest.
 //!
 //! ```
 //! use vmexternref_engine_abi::{ExternType, GlobalType, ValType};

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use core::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// The type of a value.
@@ -179,9 +178,8 @@ impl fmt::Display for ExternType {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-
     use super::{ExternType, FuncType, GlobalType, TableType, ValType};
+    use alloc::string::ToString;
 
     #[test]
     fn types_read_like_the_text_format() {

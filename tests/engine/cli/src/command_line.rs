@@ -23,7 +23,8 @@ use vmexternref_engine_compiler::CompileOptions;
 
 /// Parses the arguments and runs the command.
 ///
-/// An error is one line on the standard error, and exit code 1; a wrong command line has exit code 2.
+/// An error is one line on the standard error, and exit code 1; a wrong command line has exit code
+/// 2.
 pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match CommandLine::try_parse_from(args) {
         Ok(CommandLine { command }) => command,

@@ -1,8 +1,9 @@
 //! A small WebAssembly engine whose guests hold externrefs, as a command line.
 //!
-//! It is the worked example of a host of `vmexternref` with `std`. It brings executable memory with unwind tables,
-//! three walkers to choose from, a stack of known depth, host functions that cannot panic through compiled frames,
-//! and files that are closed when the guest drops the last reference to them.
+//! It is the worked example of a host of `vmexternref` with `std`. It brings executable memory with
+//! unwind tables, three walkers to choose from, a stack of known depth, host functions that cannot
+//! panic through compiled frames, and files that are closed when the guest drops the last reference
+//! to them.
 //!
 //! ```
 //! use vmexternref_engine::{Session, Settings, WalkerKind, assemble, on_guest_stack};

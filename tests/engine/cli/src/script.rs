@@ -13,8 +13,8 @@ pub use runner::{run_script, run_script_text};
 
 /// The stack of scripts, in bytes.
 ///
-/// It is enough for every recursion that ends. Some scripts recurse without end; with zeal, n frames of stack then
-/// mean walks of n² / 2 frames.
+/// It is enough for every recursion that ends. Some scripts recurse without end; with zeal, n
+/// frames of stack then mean walks of n² / 2 frames.
 pub const fn script_stack(walker: WalkerKind, zeal: bool) -> usize {
     match (walker, zeal) {
         (_, false) => 512 << 10,

@@ -42,14 +42,16 @@ pub struct Settings {
     pub limits: Limits,
     /// Where guests and the host print.
     pub console: Console,
-    /// The directory that relative file names of guests start from; by default a new scratch directory.
+    /// The directory that relative file names of guests start from; by default a new scratch
+    /// directory.
     pub directory: Option<PathBuf>,
 }
 
 impl Settings {
     /// A session that prints nothing, with this walker, on this stack.
     ///
-    /// Guests may use the whole stack except the host's share of [`on_guest_stack`](crate::on_guest_stack).
+    /// Guests may use the whole stack except the host's share of
+    /// [`on_guest_stack`](crate::on_guest_stack).
     pub fn new(walker: WalkerKind, stack: Range<usize>) -> Self {
         let limits = Limits {
             stack_bytes: stack.len().saturating_sub(HOST_SHARE),

@@ -111,7 +111,8 @@ fn call_each_other(walker: WalkerKind, zeal: bool, allowed: bool, stack: Range<u
         .unwrap();
     // 0 + … + 10 of the frames' own references, and 1 + … + 10 of those that they were given.
     assert!(matches!(sum[..], [Val::I64(110)]), "{sum:?}");
-    // No frame is left, so nothing is alive but what the other store's collections could not decide.
+    // No frame is left, so nothing is alive but what the other store's collections could not
+    // decide.
     a.store().gc();
     b.store().gc();
     assert_eq!(census.alive(), 0, "after the last collection");

@@ -1,5 +1,7 @@
 //! The engine as a whole: programs, scripts, two stores on one stack, and the command line.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics says what failed")]
+
 mod command_line;
 mod compared;
 mod compile;

@@ -49,7 +49,8 @@ fn settings(walk: Walk, zeal: bool, stack: Range<usize>, files: &Path) -> Settin
     }
 }
 
-/// Collects the reports of collections that had a reason to keep what is dead; there should be none.
+/// Collects the reports of collections that had a reason to keep what is dead; there should be
+/// none.
 fn note_breaks(session: &Session) -> Rc<RefCell<Vec<String>>> {
     let notes = Rc::<RefCell<Vec<String>>>::default();
     let seen = Rc::clone(&notes);

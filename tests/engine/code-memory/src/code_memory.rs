@@ -47,8 +47,8 @@ impl PlacedCode for MappedCode {
     }
 }
 
-// SAFETY: a mapping starts at a page, holds the text and the tables behind it, and is read-only and executable,
-// with coherent caches, from here until it is unmapped.
+// SAFETY: a mapping starts at a page, holds the text and the tables behind it, and is read-only and
+// executable, with coherent caches, from here until it is unmapped.
 unsafe impl CodePlacer for CodeMemory {
     fn place(
         &self,
@@ -66,8 +66,8 @@ unsafe impl CodePlacer for CodeMemory {
         let mapping = mapping.make_exec().map_err(|_| PlaceError::NotExecutable)?;
         instruction_cache::synchronize(&mapping);
         let tables = ptr::from_ref(&mapping[text.len()..bytes]);
-        // SAFETY: the compiler made the tables for this text, the mapping outlives their registration, and no other
-        // table describes it.
+        // SAFETY: the compiler made the tables for this text, the mapping outlives their
+        // registration, and no other table describes it.
         let unwind_tables = unsafe { UnwindTables::register_in_place(tables) }
             .map_err(|_| PlaceError::BadUnwindTables)?;
         let base = mapping.as_ptr().expose_provenance();

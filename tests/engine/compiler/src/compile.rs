@@ -1,20 +1,18 @@
 //! From a Wasm binary to a compiled module.
 
-use core::mem;
-use core::ops::Range;
-
-use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{Function, Signature, UserFuncName};
-use cranelift_codegen::{CompiledCode, Context};
-use cranelift_frontend::FunctionBuilderContext;
-use vmexternref_engine_abi::{CompiledModule, FuncType};
-
 use crate::emit::{self, Emitter, Environment, Guarded, Symbol, UNGUARDED_FRAME_BYTES};
 use crate::error::CompileError;
 use crate::isa::{self, CompileOptions};
 use crate::output::{FinishedText, Text};
 use crate::translate::translate;
 use crate::wasm::{self, Metadata};
+use core::mem;
+use core::ops::Range;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{Function, Signature, UserFuncName};
+use cranelift_codegen::{CompiledCode, Context};
+use cranelift_frontend::FunctionBuilderContext;
+use vmexternref_engine_abi::{CompiledModule, FuncType};
 
 /// Compiles a Wasm binary.
 ///
@@ -29,7 +27,8 @@ use crate::wasm::{self, Metadata};
 ///
 /// # Errors
 ///
-/// When the module is invalid, needs an unsupported feature, exceeds a limit, or cannot be compiled for the target.
+/// When the module is invalid, needs an unsupported feature, exceeds a limit, or cannot be compiled
+/// for the target.
 pub fn compile(binary: &[u8], options: &CompileOptions) -> Result<CompiledModule, CompileError> {
     let isa = isa::build(options)?;
     wasm::validate(binary)?;

@@ -1,11 +1,10 @@
 //! The code generator, configured for one machine.
 
+use crate::error::CompileError;
 use cranelift_codegen::isa::{self, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture as Arch, OperatingSystem, Triple};
 use vmexternref_engine_abi::{Architecture, Target};
-
-use crate::error::CompileError;
 
 /// Options of the compiler.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +13,8 @@ pub struct CompileOptions {
     pub zeal: bool,
     /// The machine. `None` is this one, with all features of its processor.
     ///
-    /// Code for a named machine uses the baseline only: SSE4.1 for `x86_64`, the `G` extensions for `riscv64`.
+    /// Code for a named machine uses the baseline only: SSE4.1 for `x86_64`, the `G` extensions for
+    /// `riscv64`.
     pub target: Option<Triple>,
     /// Whether functions sign their return addresses, where the target is `aarch64`.
     ///

@@ -1,13 +1,14 @@
 //! The compiler of the `vmexternref` test engine: WebAssembly to machine code.
 //!
-//! A worked example of a Cranelift front end with deferred reference counting. It declares references to host objects
-//! to the stack maps, inserts them into the activations table before anything can release them, and counts them where
-//! they are stored.
+//! A worked example of a Cranelift front end with deferred reference counting. It declares
+//! references to host objects to the stack maps, inserts them into the activations table before
+//! anything can release them, and counts them where they are stored.
 //!
 //! *You give* a Wasm binary: WebAssembly 2.0 without SIMD, and tail calls. *You get* a
-//! [`CompiledModule`](vmexternref_engine_abi::CompiledModule): position-independent code, unwind tables, stack maps and
-//! a description, for this machine or for another `x86_64`, `aarch64` or `riscv64` machine. *Not suitable for*
-//! untrusted code on a shared machine: the code has no defence against speculation.
+//! [`CompiledModule`](vmexternref_engine_abi::CompiledModule): position-independent code, unwind
+//! tables, stack maps and a description, for this machine or for another `x86_64`, `aarch64` or
+//! `riscv64` machine. *Not suitable for* untrusted code on a shared machine: the code has no
+//! defence against speculation.
 
 mod compile;
 mod emit;

@@ -14,9 +14,9 @@
 //! | `call_with` | `[funcref externref externref] -> [externref]` | calls a function with both references |
 //! | `new_finalized` | `[i64 funcref] -> [externref]` | an object whose destructor calls the function with the number |
 //!
-//! *You provide* a [`Platform`]: a console, and a way to catch panics where there is one. *You get* a [`Host`] that
-//! defines these functions in a linker, counts its objects in a [`Census`], and defines more functions in the same
-//! module if you have some.
+//! *You provide* a [`Platform`]: a console, and a way to catch panics where there is one. *You get*
+//! a [`Host`] that defines these functions in a linker, counts its objects in a [`Census`], and
+//! defines more functions in the same module if you have some.
 //!
 //! ```
 //! use core::fmt;
@@ -39,7 +39,8 @@
 //! let mut linker = Linker::new();
 //! host.define(&store, &mut linker)?;
 //!
-//! let new = linker.lookup("host", "new").and_then(|item| item.into_func()).expect("`new` is defined");
+//! let new = linker.lookup("host", "new").and_then(|item| item.into_func());
+//! let new = new.expect("`new` is defined");
 //! let results = new.call(&store, &[Val::I64(7)])?;
 //! assert_eq!(Shown(&results[0]).to_string(), "externref(value 7)");
 //! assert_eq!(host.census().alive(), 1);

@@ -1,12 +1,12 @@
 //! The runtime of the `vmexternref` test engine: stores, instances and calls.
 //!
-//! A worked example of embedding `vmexternref`. It loads the machine code that the engine's compiler makes, links it,
-//! runs it, and does the host's part of deferred reference counting. It needs only `alloc`, so that the command line
-//! and a kernel use the same crate.
+//! A worked example of embedding `vmexternref`. It loads the machine code that the engine's
+//! compiler makes, links it, runs it, and does the host's part of deferred reference counting. It
+//! needs only `alloc`, so that the command line and a kernel use the same crate.
 //!
-//! *You provide* executable memory ([`CodePlacer`]), a stack of known depth ([`Limits::stack_bytes`]) and host
-//! functions. *You get* a [`Store`], which owns everything created in it. Dropping it releases every reference that it
-//! holds.
+//! *You provide* executable memory ([`CodePlacer`]), a stack of known depth
+//! ([`Limits::stack_bytes`]) and host functions. *You get* a [`Store`], which owns everything
+//! created in it. Dropping it releases every reference that it holds.
 //!
 //! ```
 //! use vmexternref_engine_runtime::{Extern, ExternType, GlobalType, ValType};
@@ -17,8 +17,9 @@
 //!
 //! # Panics in host functions
 //!
-//! Host functions and destructors of host objects run above compiled frames, which cannot be unwound. A panic that
-//! leaves one of them aborts. A host with `std` wraps them in `catch_unwind` and returns a [`Trap`].
+//! Host functions and destructors of host objects run above compiled frames, which cannot be
+//! unwound. A panic that leaves one of them aborts. A host with `std` wraps them in `catch_unwind`
+//! and returns a [`Trap`].
 
 #![no_std]
 

@@ -1,16 +1,14 @@
 //! For unit tests: a store without executable memory, and counted objects.
 
-use alloc::boxed::Box;
-use alloc::rc::Rc;
-use alloc::sync::Arc;
-use core::cell::Cell;
-
-use vmexternref_core::{StackMapRegistry, VMExternRef};
-
 use crate::code::{CodePlacer, PlacedCode};
 use crate::error::PlaceError;
 use crate::store::{Limits, Store};
 use crate::value::Val;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use core::cell::Cell;
+use vmexternref_core::{StackMapRegistry, VMExternRef};
 
 struct NoCode;
 

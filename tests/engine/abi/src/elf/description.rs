@@ -1,10 +1,9 @@
 //! The section that describes a module.
 
-#[cfg(feature = "write")]
-use alloc::vec::Vec;
-
 use crate::elf::object_file_error::ObjectFileError;
 use crate::elf::sections::VERSION;
+#[cfg(feature = "write")]
+use alloc::vec::Vec;
 
 /// The contents of the section.
 pub(crate) struct Description<'a> {

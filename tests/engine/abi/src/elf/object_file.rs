@@ -1,13 +1,11 @@
 //! Reading object files.
 
-use alloc::vec::Vec;
-
-use object::{Object, ObjectSection};
-
 use crate::elf::description::{Description, checksum};
 use crate::elf::object_file_error::ObjectFileError;
 use crate::elf::sections::{MODULE, STACK_MAPS, TEXT, UNWIND};
 use crate::module::{Architecture, CompiledModule};
+use alloc::vec::Vec;
+use object::{Object, ObjectSection};
 
 /// A compiled module as an ELF object file holds it.
 #[derive(Clone, Debug)]
@@ -23,7 +21,8 @@ impl ObjectFile {
     ///
     /// # Errors
     ///
-    /// Bytes that are no object file, a file of another version or compiler, a damaged file, or no memory for the code.
+    /// Bytes that are no object file, a file of another version or compiler, a damaged file, or no
+    /// memory for the code.
     pub fn read(file: &[u8]) -> Result<Self, ObjectFileError> {
         let file = object::File::parse(file).map_err(|_| ObjectFileError::NotAnObject)?;
         let section = |name| {

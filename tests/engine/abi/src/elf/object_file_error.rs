@@ -1,9 +1,8 @@
 //! Why reading an object file failed.
 
+use crate::elf::sections::VERSION;
 use core::error::Error;
 use core::fmt;
-
-use crate::elf::sections::VERSION;
 
 /// Why reading an object file failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@
 //! | `.wasmtime.stackmap` | stack maps, as `wasmtime-environ` writes and reads them; absent if there is none |
 //! | `.vmexternref.module` | version, checksum, and the module's description in `postcard` |
 //!
-//! The checksum tells a damaged file from a whole one. It does not tell who wrote the file. Loading a file means
-//! running the machine code in it.
+//! The checksum tells a damaged file from a whole one. It does not tell who wrote the file. Loading
+//! a file means running the machine code in it.
 
 pub(crate) use wasmtime_environ::obj::ELF_WASMTIME_STACK_MAP as STACK_MAPS;
 

@@ -1,23 +1,22 @@
 //! Writing object files.
 
-use alloc::format;
-use alloc::vec::Vec;
-use core::error::Error;
-use core::fmt;
-
-use object::write::{Error as FormatError, Object, SectionId, StandardSegment};
-use object::write::{Symbol, SymbolSection};
-use object::{BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
-
 use crate::elf::description::{Description, checksum};
 use crate::elf::object_file::ObjectFile;
 use crate::elf::sections::{MODULE, STACK_MAPS, TEXT, UNWIND};
 use crate::module::{Architecture, CompiledModule, TEXT_ALIGN, Target};
+use alloc::format;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+use object::write::{Error as FormatError, Object, SectionId, StandardSegment};
+use object::write::{Symbol, SymbolSection};
+use object::{BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 
 impl ObjectFile {
     /// Writes the bytes of an object file, which [`read`](Self::read) reads.
     ///
-    /// Each function has a symbol, so that other tools can find it. Nothing in the file has to be linked.
+    /// Each function has a symbol, so that other tools can find it. Nothing in the file has to be
+    /// linked.
     ///
     /// ```
     /// use vmexternref_engine_abi::{Architecture, CompiledModule, ObjectFile, Target};

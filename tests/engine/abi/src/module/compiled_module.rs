@@ -1,18 +1,16 @@
 //! Machine code and its description: the compiler's result.
 //!
-//! It is plain data, made by a compiler in the same process or read from a file. The runtime checks it before it places
-//! or runs any code.
-
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::ops::Range;
-
-use serde::{Deserialize, Serialize};
+//! It is plain data, made by a compiler in the same process or read from a file. The runtime checks
+//! it before it places or runs any code.
 
 use crate::module::const_expr::ConstExpr;
 use crate::module::segment::{DataSegment, ElementSegment};
 use crate::module::target::Target;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+use serde::{Deserialize, Serialize};
 
 /// Bytes to which functions and trampolines are aligned in the text.
 pub const TEXT_ALIGN: usize = 16;
@@ -38,7 +36,8 @@ pub struct CompiledModule {
     pub entry_trampolines: Vec<u32>,
     /// Where the exit trampoline of each type starts in the text.
     pub exit_trampolines: Vec<u32>,
-    /// The calls at which references are live, as a `.wasmtime.stackmap` section; empty if there is none.
+    /// The calls at which references are live, as a `.wasmtime.stackmap` section; empty if there is
+    /// none.
     #[serde(skip)]
     pub stack_maps: Vec<u8>,
     /// The function types.

@@ -1,8 +1,7 @@
 //! Constant expressions.
 
-use serde::{Deserialize, Serialize};
-
 use crate::types::ValType;
+use serde::{Deserialize, Serialize};
 
 /// A constant expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 //! Safepoints, as a section of stack maps describes them.
 
 use alloc::vec::Vec;
-
 use wasmtime_environ::StackMap;
 
 /// One call in the text, and where its frame holds live references.
@@ -32,10 +31,9 @@ impl Safepoint {
 
 #[cfg(test)]
 mod tests {
+    use super::Safepoint;
     use std::vec;
     use std::vec::Vec;
-
-    use super::Safepoint;
 
     /// One safepoint at 0x30: a frame of 32 bytes with references in its words 0 and 2.
     fn section() -> Vec<u8> {

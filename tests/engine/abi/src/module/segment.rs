@@ -1,11 +1,9 @@
 //! Element segments and data segments.
 
-use alloc::vec::Vec;
-
-use serde::{Deserialize, Serialize};
-
 use crate::module::const_expr::ConstExpr;
 use crate::types::ValType;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// The use of a segment at instantiation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 //! Machines that code is compiled for.
 
 use core::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// A kind of machine.

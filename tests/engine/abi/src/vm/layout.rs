@@ -14,9 +14,10 @@
 //! +-------------+
 //! ```
 //!
-//! An array of "all" items holds the imported ones first. While the instance lives, no array moves and no word of one
-//! changes, so that compiled code may keep the words it has loaded. The fields of a [`VMTable`] or a [`VMMemory`] may
-//! change at every call. Compiled code loads them anew at each access.
+//! An array of "all" items holds the imported ones first. While the instance lives, no array moves
+//! and no word of one changes, so that compiled code may keep the words it has loaded. The fields
+//! of a [`VMTable`] or a [`VMMemory`] may change at every call. Compiled code loads them anew at
+//! each access.
 //!
 //! ```
 //! use vmexternref_engine_abi::VMOffsets;
@@ -27,14 +28,12 @@
 //! assert_eq!(VMOffsets::HOST.func_ref_size(), 4 * VMOffsets::HOST.pointer_bytes());
 //! ```
 
-use core::mem::{offset_of, size_of};
-
-use vmexternref_frame_pointer::RecordOffsets;
-
 use crate::vm::vm_context::{VMContext, VMStoreContext};
 use crate::vm::vm_func::{VMFuncImport, VMFuncRef};
 use crate::vm::vm_host_func::VMHostFunc;
 use crate::vm::vm_item::{VMGlobal, VMMemory, VMTable};
+use core::mem::{offset_of, size_of};
+use vmexternref_frame_pointer::RecordOffsets;
 
 /// Offsets and sizes, in bytes, that compiled code bakes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

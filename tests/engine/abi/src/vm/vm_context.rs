@@ -1,13 +1,11 @@
 //! The contexts of an instance and of its store.
 
-use core::cell::Cell;
-use core::ptr;
-
-use vmexternref_core::VMExternRefActivationsTable;
-use vmexternref_frame_pointer::ActivationRecord;
-
 use crate::vm::vm_func::{VMFuncImport, VMFuncRef};
 use crate::vm::vm_item::{VMGlobal, VMMemory, VMTable};
+use core::cell::Cell;
+use core::ptr;
+use vmexternref_core::VMExternRefActivationsTable;
+use vmexternref_frame_pointer::ActivationRecord;
 
 /// The part of a store that compiled code reads and writes.
 #[repr(C)]

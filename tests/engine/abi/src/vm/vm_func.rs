@@ -9,7 +9,8 @@ use core::ffi::c_void;
 pub struct VMFuncImport {
     /// Code with the calling convention of Wasm functions.
     pub wasm_call: *const u8,
-    /// Its first argument: a [`VMContext`](crate::VMContext) or a [`VMHostFunc`](crate::VMHostFunc).
+    /// Its first argument: a [`VMContext`](crate::VMContext) or a
+    /// [`VMHostFunc`](crate::VMHostFunc).
     pub vmctx: *const c_void,
 }
 
@@ -19,8 +20,8 @@ pub struct VMFuncImport {
 pub struct VMFuncRef {
     /// Code with the calling convention of Wasm functions.
     ///
-    /// Null in a host function until a module with a function of its type is loaded. Before that, no compiled code can
-    /// call it.
+    /// Null in a host function until a module with a function of its type is loaded. Before that,
+    /// no compiled code can call it.
     pub wasm_call: Cell<*const u8>,
     /// The first argument of `wasm_call`; written once, before any code reads it.
     pub vmctx: Cell<*const c_void>,

@@ -8,8 +8,8 @@ use vmexternref_engine_runtime::Limits;
 
 /// The stack of guests in `run`, in bytes.
 ///
-/// With zeal, a guest that recurses without end walks n² / 2 frames for n frames of stack. A smaller stack keeps
-/// this short.
+/// With zeal, a guest that recurses without end walks n² / 2 frames for n frames of stack. A
+/// smaller stack keeps this short.
 pub(super) const fn run_stack(walker: WalkerKind, zeal: bool) -> usize {
     match (walker, zeal) {
         (_, false) => 8 << 20,
@@ -18,7 +18,8 @@ pub(super) const fn run_stack(walker: WalkerKind, zeal: bool) -> usize {
     }
 }
 
-/// Runs WebAssembly that holds externrefs, and frees each host object soon after the guest drops it.
+/// Runs WebAssembly that holds externrefs, and frees each host object soon after the guest drops
+/// it.
 #[derive(Debug, Parser)]
 #[command(name = "vmexternref-engine", version)]
 pub(super) struct CommandLine {
@@ -30,8 +31,8 @@ pub(super) struct CommandLine {
 pub(super) enum Command {
     /// Runs a module: its start function, then one of its exports.
     ///
-    /// The first line of the output names the walker. The last one, `alive: N`, counts the host objects that
-    /// outlived the store.
+    /// The first line of the output names the walker. The last one, `alive: N`, counts the host
+    /// objects that outlived the store.
     #[command(after_help = run_limits())]
     Run(RunArgs),
     /// Runs scripts in the language of the specification's tests.
@@ -50,7 +51,8 @@ pub(super) struct RunArgs {
     /// The export to call [default: the first of `main`, `_start` and `run` that is a function]
     #[arg(long, value_name = "NAME")]
     pub(super) invoke: Option<String>,
-    /// Arguments of the called function: numbers, `null`, or for an `externref` the number in a new host object.
+    /// Arguments of the called function: numbers, `null`, or for an `externref` the number in a new
+    /// host object.
     ///
     /// Put words like `-inf` behind `--`.
     #[arg(allow_negative_numbers = true)]
@@ -60,7 +62,8 @@ pub(super) struct RunArgs {
     /// Print each frame and each root that a collection finds.
     #[arg(long)]
     pub(super) trace: bool,
-    /// The directory that relative file names of the guest start from [default: a new temporary one]
+    /// The directory that relative file names of the guest start from [default: a new temporary
+    /// one]
     #[arg(long, value_name = "PATH")]
     pub(super) dir: Option<PathBuf>,
 }

@@ -22,7 +22,8 @@ pub struct Invocation {
 
 /// Instantiates the module in the file `path`, calls a function of it and prints the results.
 ///
-/// The first line names the walker. The last one is the number of host objects that outlived the store.
+/// The first line names the walker. The last one is the number of host objects that outlived the
+/// store.
 ///
 /// # Errors
 ///

@@ -13,7 +13,8 @@ static SCRATCH_COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// The directory that relative paths of guests start from.
 ///
-/// By default it is a new scratch directory in the system's temporary directory, made when first needed.
+/// By default it is a new scratch directory in the system's temporary directory, made when first
+/// needed.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: OnceCell<PathBuf>,

@@ -18,7 +18,8 @@ use wast::{QuoteWat, Wast, WastDirective, WastExecute, WastInvoke, WastRet, Wat}
 ///
 /// # Errors
 ///
-/// When the file cannot be read or the store cannot be set up. Failures of the script are in the report.
+/// When the file cannot be read or the store cannot be set up. Failures of the script are in the
+/// report.
 pub fn run_script(path: &Path, settings: &Settings) -> Result<Report, EngineError> {
     match String::from_utf8(source::read(path)?) {
         Ok(text) => run_script_text(path, &text, settings),
@@ -196,8 +197,9 @@ impl Runner {
 
     /// Passes if the module is refused: as text, as binary, or because it needs a missing feature.
     ///
-    /// A script that is older than a feature calls a module invalid that needs the feature. The text parser accepts
-    /// some modules for the sake of a missing feature, such as large offsets; the validator refuses them.
+    /// A script that is older than a feature calls a module invalid that needs the feature. The
+    /// text parser accepts some modules for the sake of a missing feature, such as large offsets;
+    /// the validator refuses them.
     fn assert_refused(&self, mut module: QuoteWat<'_>) -> Step<()> {
         match self.instances.compile(&mut module) {
             Err(
@@ -231,8 +233,8 @@ impl Runner {
 
 /// Whether the trap `actual` is the one that a script expects.
 ///
-/// The message of a script may be longer than the engine's (`uninitialized element 2`), or shorter. Older scripts call
-/// every access outside of a table an undefined element.
+/// The message of a script may be longer than the engine's (`uninitialized element 2`), or shorter.
+/// Older scripts call every access outside of a table an undefined element.
 fn same_trap(expected: &str, actual: &str) -> bool {
     let undefined = ["undefined element", "out of bounds table access"];
     let outside = |message: &str| undefined.iter().any(|words| message.starts_with(words));

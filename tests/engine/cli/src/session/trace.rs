@@ -110,8 +110,8 @@ fn live_words(frame: &Frame, safepoint: &Safepoint) -> impl Iterator<Item = (usi
     };
     safepoint.references.iter().filter_map(move |&offset| {
         let address = base?.wrapping_add(offset as usize);
-        // SAFETY: the walker shows frames of a running activation, and the compiler's safepoint guarantees that this
-        // word lies in the frame.
+        // SAFETY: the walker shows frames of a running activation, and the compiler's safepoint
+        // guarantees that this word lies in the frame.
         let word = unsafe { ptr::with_exposed_provenance::<usize>(address).read() };
         Some((address, word))
     })

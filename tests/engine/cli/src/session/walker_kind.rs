@@ -84,8 +84,8 @@ struct HostFrames {
 // SAFETY: `CurrentFrameWalker` keeps the contract.
 unsafe impl StackWalker for HostFrames {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-        // SAFETY: the probe found frame pointers in this build, which compiled every host frame between Wasm and here,
-        // and `on_guest_stack` gave bounds that end at a local of its frame.
+        // SAFETY: the probe found frame pointers in this build, which compiled every host frame
+        // between Wasm and here, and `on_guest_stack` gave bounds that end at a local of its frame.
         unsafe { CurrentFrameWalker::new(&self.registry, self.stack.clone()) }.walk(visit)
     }
 }

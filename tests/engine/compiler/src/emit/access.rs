@@ -6,8 +6,9 @@ use cranelift_codegen::ir::{
 
 /// Flags for every kind of load and store in one function.
 ///
-/// Each kind is an alias region of its own: a store to one does not affect loads from another. After a call, the code
-/// generator assumes nothing about any region, so that a call may change them all.
+/// Each kind is an alias region of its own: a store to one does not affect loads from another.
+/// After a call, the code generator assumes nothing about any region, so that a call may change
+/// them all.
 #[derive(Clone, Copy)]
 pub(crate) struct Access {
     /// Pointers that do not change while an instance lives. Such a load may move anywhere.

@@ -1,18 +1,16 @@
 //! Instructions that both functions and trampolines use.
 
-use std::collections::HashMap;
-
+use crate::emit::access::{Access, spill_region};
+use crate::emit::environment::Environment;
+use crate::emit::symbol::Symbol;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     Block, ExtFuncData, ExternalName, FuncRef, Function, Inst, InstBuilder, Signature, TrapCode,
     Value, types,
 };
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, FunctionBuilderContext};
+use std::collections::HashMap;
 use vmexternref_engine_abi::Builtin;
-
-use crate::emit::access::{Access, spill_region};
-use crate::emit::environment::Environment;
-use crate::emit::symbol::Symbol;
 
 /// Builds the body of one function or trampoline.
 pub(crate) struct Emitter<'f, 'm> {

@@ -1,12 +1,11 @@
 //! The environment of every function of a module.
 
+use crate::wasm::Metadata;
 use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use vmexternref_core::Offsets;
 use vmexternref_engine_abi::{Builtin, BuiltinType, FuncType, VMOffsets, ValType};
 use vmexternref_frame_pointer::RecordOffsets;
-
-use crate::wasm::Metadata;
 
 /// The machine, the module and the layout of the runtime's structures.
 pub(crate) struct Environment<'m> {
@@ -91,7 +90,8 @@ impl<'m> Environment<'m> {
         signature
     }
 
-    /// The signature of an entry trampoline: `(callee vmctx, caller vmctx, code, values) -> trapped`.
+    /// The signature of an entry trampoline: `(callee vmctx, caller vmctx, code, values) ->
+    /// trapped`.
     pub(crate) fn entry_signature(&self) -> Signature {
         self.host_signature(4)
     }

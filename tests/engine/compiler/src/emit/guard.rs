@@ -1,13 +1,13 @@
 //! Guards: small functions that check the stack's limit for functions with large frames.
 //!
-//! A function checks the limit when its own frame exists already. A guard has a small frame, checks the limit for the
-//! large frame, and then makes a tail call. So a host need not keep room for the largest frame below the limit.
-
-use cranelift_codegen::ir::InstBuilder;
-use vmexternref_engine_abi::{Builtin, FuncType, TrapCode};
+//! A function checks the limit when its own frame exists already. A guard has a small frame, checks
+//! the limit for the large frame, and then makes a tail call. So a host need not keep room for the
+//! largest frame below the limit.
 
 use crate::emit::emitter::Emitter;
 use crate::emit::symbol::Symbol;
+use cranelift_codegen::ir::InstBuilder;
+use vmexternref_engine_abi::{Builtin, FuncType, TrapCode};
 
 /// Bytes below the stack's limit that compiled code may write.
 ///

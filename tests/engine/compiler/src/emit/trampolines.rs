@@ -1,16 +1,16 @@
 //! Trampolines into and out of compiled code.
 //!
-//! The host calls functions through *entry* trampolines, which record where the activation begins and where a trap
-//! resumes. Functions call host functions through *exit* trampolines and the runtime through *builtin* trampolines.
-//! Both record where the activation ends, so that a collection can walk it.
+//! The host calls functions through *entry* trampolines, which record where the activation begins
+//! and where a trap resumes. Functions call host functions through *exit* trampolines and the
+//! runtime through *builtin* trampolines. Both record where the activation ends, so that a
+//! collection can walk it.
 
+use crate::emit::emitter::{Emitter, array_offset};
 use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, InstBuilder, MemFlagsData,
     StackSlotData, StackSlotKind, Type, Value, types,
 };
 use vmexternref_engine_abi::{Builtin, FuncType, VMOffsets, ValType};
-
-use crate::emit::emitter::{Emitter, array_offset};
 
 /// `(callee vmctx, caller vmctx, code, values) -> trapped`, with the host's convention.
 pub(crate) fn entry(mut emit: Emitter<'_, '_>, ty: &FuncType) {

@@ -6,10 +6,9 @@
 //! | `aarch64` | 1 instruction | (target + addend − place) / 4, signed, bits 0–25 (`R_AARCH64_CALL26`) |
 //! | `riscv64` | 2 instructions | target + addend − place, high 20 bits in `auipc`, low 12 in `jalr` (`R_RISCV_CALL_PLT`) |
 
-use cranelift_codegen::binemit::Reloc;
-
 use crate::emit::Symbol;
 use crate::error::CompileError;
+use cranelift_codegen::binemit::Reloc;
 
 /// A place in the text that holds the distance to another piece of code.
 #[derive(Clone, Copy, Debug)]

@@ -1,12 +1,11 @@
 //! Stack maps, as a `.wasmtime.stackmap` section.
 
+use crate::error::CompileError;
 use cranelift_codegen::CompiledCode;
 use object::write::Object;
 use object::{Architecture, BinaryFormat, Endianness, Object as _, ObjectSection};
 use wasmtime_environ::StackMapSection;
 use wasmtime_environ::obj::ELF_WASMTIME_STACK_MAP;
-
-use crate::error::CompileError;
 
 /// Collects the safepoints of a text.
 #[derive(Default)]
@@ -30,7 +29,8 @@ impl StackMaps {
 
     /// The bytes of the section; empty if no reference is live at any call.
     ///
-    /// `wasmtime-environ` writes the section only into an object file, so this writes one and reads it back.
+    /// `wasmtime-environ` writes the section only into an object file, so this writes one and reads
+    /// it back.
     pub(crate) fn finish(self) -> Result<Vec<u8>, CompileError> {
         // Any machine will do: the section is the same for each.
         let (elf, machine) = (BinaryFormat::Elf, Architecture::X86_64);

@@ -1,21 +1,19 @@
 //! The text of a module.
 
-use core::ops::Range;
-use std::collections::HashMap;
-
-use cranelift_codegen::isa::TargetIsa;
-use cranelift_codegen::isa::unwind::UnwindInfo;
-use cranelift_codegen::{
-    CompiledCode, FinalizedMachReloc, FinalizedRelocTarget, ir::ExternalName, ir::Function,
-};
-use target_lexicon::Architecture;
-use vmexternref_engine_abi::{Builtin, TEXT_ALIGN};
-
 use crate::emit::Symbol;
 use crate::error::CompileError;
 use crate::output::relocation::Relocation;
 use crate::output::stack_maps::StackMaps;
 use crate::output::unwind::eh_frame;
+use core::ops::Range;
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::isa::unwind::UnwindInfo;
+use cranelift_codegen::{
+    CompiledCode, FinalizedMachReloc, FinalizedRelocTarget, ir::ExternalName, ir::Function,
+};
+use std::collections::HashMap;
+use target_lexicon::Architecture;
+use vmexternref_engine_abi::{Builtin, TEXT_ALIGN};
 
 /// Collects pieces of code, one after the other, and the data about them.
 #[derive(Default)]

@@ -1,14 +1,13 @@
 //! Unwind tables for the whole text, in the format of `.eh_frame`.
 //!
-//! Each address in the tables is relative to its own place. Text and tables work at any address if the tables follow
-//! the text directly.
+//! Each address in the tables is relative to its own place. Text and tables work at any address if
+//! the tables follow the text directly.
 
+use crate::error::CompileError;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::UnwindInfo;
 use gimli::write::{Address, EhFrame, EndianVec, FrameTable};
 use gimli::{DW_EH_PE_pcrel, DW_EH_PE_sdata4, DwEhPe, LittleEndian};
-
-use crate::error::CompileError;
 
 /// The end of the tables: an entry of length 0.
 const TERMINATOR: [u8; 4] = [0; 4];

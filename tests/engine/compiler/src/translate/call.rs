@@ -1,12 +1,11 @@
 //! Calls: direct, to imports, through tables, and in tail position.
 
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{FuncRef, Inst, InstBuilder, SigRef, Value, types};
-use vmexternref_engine_abi::{FuncType, TrapCode, ValType};
-
 use crate::emit::{Symbol, array_offset};
 use crate::error::CompileError;
 use crate::translate::translator::Translator;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{FuncRef, Inst, InstBuilder, SigRef, Value, types};
+use vmexternref_engine_abi::{FuncType, TrapCode, ValType};
 
 /// The target of a call.
 enum Callee {
@@ -62,7 +61,8 @@ impl Translator<'_, '_> {
         })
     }
 
-    /// The element at the index on the stack. Traps unless it exists, is not null, and has that type.
+    /// The element at the index on the stack. Traps unless it exists, is not null, and has that
+    /// type.
     fn checked_element(&mut self, ty: u32, table: u32) -> Callee {
         let index = self.pop();
         let address = self.element_address(table, index, TrapCode::UndefinedElement);

@@ -1,13 +1,12 @@
 //! Blocks, branches and the end of a function.
 
-use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Value};
-use vmexternref_engine_abi::{TrapCode, ValType};
-use wasmparser::{BlockType, BrTable, Operator};
-
 use crate::error::CompileError;
 use crate::translate::frame::{Frame, FrameKind};
 use crate::translate::translator::Translator;
 use crate::wasm::val_type;
+use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Value};
+use vmexternref_engine_abi::{TrapCode, ValType};
+use wasmparser::{BlockType, BrTable, Operator};
 
 impl Translator<'_, '_> {
     /// Opens the frame of the function's body.

@@ -1,12 +1,11 @@
 //! Conversions between numeric types.
 
+use crate::translate::translator::Translator;
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, Type, Value, types};
 use vmexternref_engine_abi::TrapCode;
 use wasmparser::Operator;
-
-use crate::translate::translator::Translator;
 
 /// Whether integers are signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,8 +94,8 @@ impl Translator<'_, '_> {
 
 /// The nearest floats outside the integers' range: `x` can be truncated if `low < x < high`.
 ///
-/// If the float type cannot express the least integer minus one, the next float below the least integer takes its
-/// place.
+/// If the float type cannot express the least integer minus one, the next float below the least
+/// integer takes its place.
 fn exclusive_bounds(float: Type, integer: Type, sign: Sign) -> (f64, f64) {
     let two_to = |exponent: i32| 2f64.powi(exponent);
     let bits = if integer == types::I32 { 32 } else { 64 };

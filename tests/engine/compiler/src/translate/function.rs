@@ -1,16 +1,14 @@
 //! Function bodies.
 
-use core::mem;
-
-use cranelift_codegen::ir::{InstBuilder, Value, types};
-use cranelift_frontend::Variable;
-use vmexternref_engine_abi::{FuncType, TrapCode, ValType};
-use wasmparser::{FunctionBody, Operator};
-
 use crate::emit::Emitter;
 use crate::error::CompileError;
 use crate::translate::translator::Translator;
 use crate::wasm::{unexpected, val_type};
+use core::mem;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_frontend::Variable;
+use vmexternref_engine_abi::{FuncType, TrapCode, ValType};
+use wasmparser::{FunctionBody, Operator};
 
 /// Translates `body`, a function of type `ty`.
 pub(crate) fn translate(
@@ -44,8 +42,8 @@ pub(crate) fn translate(
 impl Translator<'_, '_> {
     /// Checks the stack's limit, then defines the parameters.
     ///
-    /// References are passed on as block parameters, so that nothing is written to the new frame before it is known to
-    /// be within the limit.
+    /// References are passed on as block parameters, so that nothing is written to the new frame
+    /// before it is known to be within the limit.
     fn prologue(&mut self, ty: &FuncType, args: &[Value]) {
         let body = self.emit.builder.create_block();
         let mut handed = Vec::new();

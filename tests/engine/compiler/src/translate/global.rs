@@ -1,12 +1,11 @@
 //! Global variables.
 
-use cranelift_codegen::ir::{InstBuilder, Value};
-use vmexternref_engine_abi::ValType;
-
 use crate::emit::array_offset;
 use crate::error::CompileError;
 use crate::translate::translator::Translator;
 use crate::wasm::item;
+use cranelift_codegen::ir::{InstBuilder, Value};
+use vmexternref_engine_abi::ValType;
 
 impl Translator<'_, '_> {
     /// `global.get`

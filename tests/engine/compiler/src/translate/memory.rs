@@ -1,13 +1,12 @@
 //! Linear memories.
 
+use crate::emit::array_offset;
+use crate::translate::translator::Translator;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Offset32;
 use cranelift_codegen::ir::{InstBuilder, MemFlags, Opcode, Type, Value, types};
 use vmexternref_engine_abi::{Builtin, MemoryType, TrapCode};
 use wasmparser::{MemArg, Operator};
-
-use crate::emit::array_offset;
-use crate::translate::translator::Translator;
 
 /// One kind of load or store.
 struct Width {
@@ -124,7 +123,8 @@ impl Translator<'_, '_> {
             .expect("a function uses a handful of kinds of memory")
     }
 
-    /// The address of an access, and the rest of its offset. Traps unless all of the access is in the memory.
+    /// The address of an access, and the rest of its offset. Traps unless all of the access is in
+    /// the memory.
     ///
     /// The sum of index, offset and size is below 2^33 + 2^4, so it cannot wrap in 64 bits.
     fn checked_address(&mut self, index: Value, width: &Width) -> (Value, Offset32) {

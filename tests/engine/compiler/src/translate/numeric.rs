@@ -1,12 +1,11 @@
 //! Constants, arithmetic, comparisons and bits.
 
+use crate::translate::translator::Translator;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::{InstBuilder, Opcode, Value, types};
 use vmexternref_engine_abi::TrapCode;
 use wasmparser::Operator;
-
-use crate::translate::translator::Translator;
 
 impl Translator<'_, '_> {
     /// Translates a numeric instruction.

@@ -1,8 +1,8 @@
 //! Who keeps the object of an operand alive.
 //!
-//! A reference that was loaded from a table or a global is *pending*: it is inserted into the activations table only
-//! before something could take it out of the place it came from, which is a store, a call or a collection. Most
-//! references are used up before that, and are never inserted.
+//! A reference that was loaded from a table or a global is *pending*: it is inserted into the
+//! activations table only before something could take it out of the place it came from, which is a
+//! store, a call or a collection. Most references are used up before that, and are never inserted.
 //!
 //! | operand | what keeps its object alive |
 //! | --- | --- |
@@ -10,8 +10,9 @@
 //! | borrowed | the element or the global that it was loaded from |
 //! | owned | a count that was its global's, until another reference was stored there |
 //!
-//! At most two operands are pending, so that a collection that makes room for one has only one other to keep. An owned
-//! operand is the only pending one, and only for instructions that cannot trap: a trap would lose its count.
+//! At most two operands are pending, so that a collection that makes room for one has only one
+//! other to keep. An owned operand is the only pending one, and only for instructions that cannot
+//! trap: a trap would lose its count.
 
 /// Operands that may be pending at a time.
 pub(crate) const MOST_PENDING: usize = 2;

@@ -1,12 +1,10 @@
 //! Operands that are not inserted into the activations table yet.
 
-use core::mem;
-
-use cranelift_codegen::ir::Value;
-use wasmparser::Operator;
-
 use crate::translate::ownership::{MOST_PENDING, Ownership, Pending};
 use crate::translate::translator::Translator;
+use core::mem;
+use cranelift_codegen::ir::Value;
+use wasmparser::Operator;
 
 impl Translator<'_, '_> {
     /// Pushes a reference that was loaded from an element, or from the global of that index.
@@ -68,8 +66,9 @@ impl Translator<'_, '_> {
 
     /// Prepares the store of the operand on top to a global.
     ///
-    /// If the only other pending operand was loaded from that global, it takes over the count of the reference that the
-    /// store replaces. Returns whether it does: the store then has nothing to release.
+    /// If the only other pending operand was loaded from that global, it takes over the count of
+    /// the reference that the store replaces. Returns whether it does: the store then has nothing
+    /// to release.
     pub(crate) fn take_over_count(&mut self, global: u32) -> bool {
         let top = self.stack.len() - 1;
         let mut others = self.pending.iter_mut().filter(|one| one.height != top);

@@ -1,14 +1,14 @@
 //! Deferred reference counting: insertions, and counts of stored references.
 
+use crate::translate::ownership::Ownership;
+use crate::translate::translator::Translator;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value};
 use vmexternref_engine_abi::{Builtin, ValType};
 
-use crate::translate::ownership::Ownership;
-use crate::translate::translator::Translator;
-
 impl Translator<'_, '_> {
-    /// Inserts a reference into the activations table. A collection during the insertion keeps `kept` alive too.
+    /// Inserts a reference into the activations table. A collection during the insertion keeps
+    /// `kept` alive too.
     ///
     /// ```text
     ///   null? ------------------------------------.
@@ -17,8 +17,8 @@ impl Translator<'_, '_> {
     ///                                             V
     /// ```
     ///
-    /// The stack maps know the returned value, but not the loaded word. While the runtime collects in order to insert
-    /// that word, only the runtime's own clone keeps the object alive.
+    /// The stack maps know the returned value, but not the loaded word. While the runtime collects
+    /// in order to insert that word, only the runtime's own clone keeps the object alive.
     pub(crate) fn insert_reference(
         &mut self,
         loaded: Value,
@@ -79,9 +79,11 @@ impl Translator<'_, '_> {
         self.emit.continue_in(done);
     }
 
-    /// Stores a reference over another one: counts the new one, stores it, and releases the old one.
+    /// Stores a reference over another one: counts the new one, stores it, and releases the old
+    /// one.
     ///
-    /// The drop function runs after the store, because a destructor may read the place. No operand is pending then.
+    /// The drop function runs after the store, because a destructor may read the place. No operand
+    /// is pending then.
     pub(crate) fn replace(
         &mut self,
         new: Value,

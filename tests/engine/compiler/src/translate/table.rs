@@ -1,14 +1,13 @@
 //! Tables and references.
 
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value, types};
-use vmexternref_engine_abi::{Builtin, TrapCode, ValType};
-use wasmparser::Operator;
-
 use crate::emit::array_offset;
 use crate::error::CompileError;
 use crate::translate::translator::Translator;
 use crate::wasm::item;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+use vmexternref_engine_abi::{Builtin, TrapCode, ValType};
+use wasmparser::Operator;
 
 impl Translator<'_, '_> {
     /// Translates an instruction on tables or references.

@@ -1,13 +1,12 @@
 //! The state of a translation.
 
-use cranelift_codegen::ir::{Block, Inst, InstBuilder, Type, Value};
-use cranelift_frontend::{FuncInstBuilder, Variable};
-use vmexternref_engine_abi::{Builtin, TrapCode, ValType};
-
 use crate::emit::Emitter;
 use crate::translate::frame::Frame;
 use crate::translate::ownership::Pending;
 use crate::translate::traps::Traps;
+use cranelift_codegen::ir::{Block, Inst, InstBuilder, Type, Value};
+use cranelift_frontend::{FuncInstBuilder, Variable};
+use vmexternref_engine_abi::{Builtin, TrapCode, ValType};
 
 /// The state of a translation: the operands, and what control reaches.
 pub(crate) struct Translator<'f, 'm> {

@@ -1,9 +1,8 @@
 //! Traps: cold blocks that call the runtime.
 
+use crate::emit::Emitter;
 use cranelift_codegen::ir::{Block, Value, types};
 use vmexternref_engine_abi::{Builtin, TrapCode};
-
-use crate::emit::Emitter;
 
 /// The blocks of one function that raise traps.
 #[derive(Default)]

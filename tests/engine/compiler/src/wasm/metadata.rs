@@ -1,5 +1,7 @@
 //! The description of a module, for the runtime and for the translation of its functions.
 
+use crate::error::CompileError;
+use crate::wasm::validate::SUPPORTED;
 use vmexternref_engine_abi::{
     CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
     FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TableType, Target,
@@ -9,9 +11,6 @@ use wasmparser::{
     CompositeInnerType, ElementItems, ElementKind, ExternalKind, FunctionBody, Operator, Parser,
     Payload, RefType, SubType, TypeRef,
 };
-
-use crate::error::CompileError;
-use crate::wasm::validate::SUPPORTED;
 
 /// A parsed module: its description, without code, and its function bodies.
 pub(crate) struct Metadata<'w> {

@@ -1,8 +1,7 @@
 //! Validation: WebAssembly 2.0 without SIMD, and tail calls.
 
-use wasmparser::{Parser, Validator, WasmFeatures};
-
 use crate::error::CompileError;
+use wasmparser::{Parser, Validator, WasmFeatures};
 
 /// The features of this engine.
 pub(crate) const SUPPORTED: WasmFeatures = WasmFeatures::WASM2

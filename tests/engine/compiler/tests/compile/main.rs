@@ -1,5 +1,7 @@
 //! The compiler through its public interface.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics says what failed")]
+
 mod mutations;
 mod object_files;
 mod refusals;

@@ -1,8 +1,7 @@
 //! Damaged modules are errors, never panics.
 
-use vmexternref_engine_compiler::compile;
-
 use crate::options;
+use vmexternref_engine_compiler::compile;
 
 const WHOLE: &str = r#"(module
     (import "host" "new" (func $new (param i64) (result externref)))

@@ -1,13 +1,11 @@
 //! Object files of compiled modules.
 
+use crate::{TARGETS, compile_text, options};
+use object::{Object, ObjectSection, ObjectSymbol};
 use std::fs;
 use std::path::Path;
-
-use object::{Object, ObjectSection, ObjectSymbol};
 use vmexternref_engine_abi::{CompiledModule, ObjectFile};
 use wasmtime_environ::{StackMap, obj::ELF_WASMTIME_STACK_MAP};
-
-use crate::{TARGETS, compile_text, options};
 
 fn module(text: &str, target: &str) -> CompiledModule {
     compile_text(text, &options(target, false)).expect("a valid module")
@@ -90,7 +88,8 @@ fn damaged_files_are_errors_or_harmless() {
         bytes[at] ^= 0x10;
         match ObjectFile::read(&bytes) {
             Err(_) => errors += 1,
-            // The runtime does not read the changed byte: it belongs to a symbol's name, for instance.
+            // The runtime does not read the changed byte: it belongs to a symbol's name, for
+            // instance.
             Ok(file) => assert_eq!(format!("{file:?}"), whole, "byte {at}"),
         }
         bytes[at] ^= 0x10;

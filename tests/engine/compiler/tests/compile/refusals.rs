@@ -1,8 +1,7 @@
 //! Refused modules, and the message of each error.
 
-use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
-
 use crate::compile_text;
+use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
 
 fn refusal(text: &str) -> CompileError {
     compile_text(text, &CompileOptions::default()).expect_err(text)

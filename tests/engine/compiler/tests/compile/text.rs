@@ -1,11 +1,9 @@
 //! The shape of the text and its tables.
 
+use crate::for_each_target;
 use core::ops::Range;
 use std::collections::BTreeSet;
-
 use vmexternref_engine_abi::{CompiledModule, TEXT_ALIGN};
-
-use crate::for_each_target;
 
 const MODULE: &str = r#"(module
     (import "host" "f" (func $f (param i32) (result i64)))

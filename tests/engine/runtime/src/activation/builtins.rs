@@ -1,19 +1,18 @@
 //! The functions that compiled code calls through builtin trampolines.
 //!
-//! Each gets the context of the running instance. The trampoline has completed the activation record. References among
-//! the arguments are alive until something collects. A function that needs one longer clones it first.
-
-use core::mem::ManuallyDrop;
-use core::ptr;
-
-use vmexternref_core::{OutOfMemory, VMExternRef, drop_extern_ref};
-use vmexternref_engine_abi::{Builtin, TrapCode};
+//! Each gets the context of the running instance. The trampoline has completed the activation
+//! record. References among the arguments are alive until something collects. A function that needs
+//! one longer clones it first.
 
 use crate::arch;
 use crate::error::Trap;
 use crate::item::InstanceItem;
 use crate::store::{Store, StoreInner};
 use crate::value::Reference;
+use core::mem::ManuallyDrop;
+use core::ptr;
+use vmexternref_core::{OutOfMemory, VMExternRef, drop_extern_ref};
+use vmexternref_engine_abi::{Builtin, TrapCode};
 
 /// The result of a `grow` instruction that did nothing: -1.
 const NOT_GROWN: u32 = u32::MAX;
@@ -105,7 +104,8 @@ impl<'a> Running<'a> {
         let store = self.store();
         let context = store.context();
         let (pc, sp) = (context.handler_pc.get(), context.handler_sp.get());
-        // SAFETY: the entry trampoline of the running frames recorded its handler, and `invoke` restores outer ones.
+        // SAFETY: the entry trampoline of the running frames recorded its handler, and `invoke`
+        // restores outer ones.
         unsafe { arch::resume(pc, sp, context.handler_fp.get()) }
     }
 
@@ -141,7 +141,8 @@ extern "C" fn resume_trap(running: Running<'_>) -> ! {
 ///
 /// # Safety
 ///
-/// `raw` is a live reference, and the caller's own if `owned` is not 0. `kept` is a live reference or null.
+/// `raw` is a live reference, and the caller's own if `owned` is not 0. `kept` is a live reference
+/// or null.
 unsafe extern "C" fn insert_ref(running: Running<'_>, raw: *mut u8, kept: *mut u8, owned: u32) {
     let reference = match owned {
         // SAFETY: the caller gives a live reference, and nothing has collected yet.

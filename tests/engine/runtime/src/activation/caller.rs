@@ -1,14 +1,12 @@
 //! The caller of a host function.
 
-use core::fmt;
-use core::mem::ManuallyDrop;
-
-use vmexternref_engine_abi::VMContext;
-
 use crate::error::Trap;
 use crate::external::{Extern, Memory};
 use crate::item::InstanceItem;
 use crate::store::Store;
+use core::fmt;
+use core::mem::ManuallyDrop;
+use vmexternref_engine_abi::VMContext;
 
 /// The store and the instance that called a host function.
 pub struct Caller<'a> {

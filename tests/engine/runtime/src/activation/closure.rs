@@ -1,24 +1,22 @@
 //! Host functions made of closures.
 
-use alloc::format;
-use alloc::vec::Vec;
-use core::mem;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::{FuncType, RawHostFn, TrapCode, VMContext, VMHostFunc, ValType};
-
 use crate::activation::caller::Caller;
 use crate::error::Trap;
 use crate::item::HostFunc;
 use crate::store::Store;
 use crate::value::{Func, Handle, Val};
+use alloc::format;
+use alloc::vec::Vec;
+use core::mem;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{FuncType, RawHostFn, TrapCode, VMContext, VMHostFunc, ValType};
 
 impl Func {
     /// A function of type `ty` that calls a closure of the host.
     ///
-    /// The closure gets its arguments with counts of their own, and a slice for its results, zero or null at first. It
-    /// must not panic (see the [crate](crate#panics-in-host-functions)), and must not hold a strong handle of the
-    /// store, which owns it.
+    /// The closure gets its arguments with counts of their own, and a slice for its results, zero
+    /// or null at first. It must not panic (see the [crate](crate#panics-in-host-functions)), and
+    /// must not hold a strong handle of the store, which owns it.
     ///
     /// # Errors
     ///
@@ -84,7 +82,8 @@ unsafe extern "C" fn call_closure<F>(
 where
     F: Fn(&Caller<'_>, &[Val], &mut [Val]) -> Result<(), Trap> + 'static,
 {
-    // SAFETY: the caller passes the `VMHostFunc` of a function with such a context, whose store outlives the call.
+    // SAFETY: the caller passes the `VMHostFunc` of a function with such a context, whose store
+    // outlives the call.
     let closure = unsafe { VMHostFunc::context::<Closure<F>>(host) };
     let run = |caller: &Caller<'_>| {
         // SAFETY: the exit trampoline passes as many slots as the type has.
@@ -109,7 +108,8 @@ unsafe fn call_with_values(
     with_vals(ty.params.len() + ty.results.len(), |vals| {
         let (args, results) = vals.split_at_mut(ty.params.len());
         for (index, (arg, &param)) in args.iter_mut().zip(&ty.params).enumerate() {
-            // SAFETY: the slot holds an argument of that type, alive because nothing has collected yet.
+            // SAFETY: the slot holds an argument of that type, alive because nothing has collected
+            // yet.
             *arg = unsafe { Val::from_bits(store.inner().id(), param, values.add(index).read()) };
         }
         for (result, &ty) in results.iter_mut().zip(&ty.results) {
@@ -180,14 +180,12 @@ fn with_vals<R>(count: usize, f: impl FnOnce(&mut [Val]) -> R) -> Result<R, Trap
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-    use alloc::vec::Vec;
-
-    use vmexternref_engine_abi::{FuncType, VMContext, VMHostFunc, ValType};
-
     use crate::error::Trap;
     use crate::testing::{Alive, object, store};
     use crate::value::{Func, Val};
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+    use vmexternref_engine_abi::{FuncType, VMContext, VMHostFunc, ValType};
 
     #[test]
     fn host_functions_return_what_they_were_given() {

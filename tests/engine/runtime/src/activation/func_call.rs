@@ -1,14 +1,12 @@
 //! Calls of functions by the host.
 
-use alloc::vec::Vec;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::FuncType;
-
 use crate::activation::invoke::invoke;
 use crate::error::{AccessError, CallError};
 use crate::store::{Store, StoreInner};
 use crate::value::{Func, Val};
+use alloc::vec::Vec;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::FuncType;
 
 impl Func {
     /// Its type.
@@ -60,7 +58,8 @@ impl Func {
                 found: results.len(),
             });
         }
-        // The old values go first: a destructor between two results could collect and free the second.
+        // The old values go first: a destructor between two results could collect and free the
+        // second.
         results.fill(Val::I32(0));
         with_slots(ty.slots(), |slots| {
             if func.is_wasm() {
@@ -69,10 +68,12 @@ impl Func {
             for (arg, slot) in args.iter().zip(&mut *slots) {
                 *slot = arg.to_bits();
             }
-            // SAFETY: the slots hold arguments of the function's type, and the references among them are in the table.
+            // SAFETY: the slots hold arguments of the function's type, and the references among
+            // them are in the table.
             unsafe { invoke(store, func, slots.as_mut_ptr()) }?;
             for ((result, &ty), &bits) in results.iter_mut().zip(&ty.results).zip(slots.iter()) {
-                // SAFETY: the slot holds a result of that type, alive because nothing has collected yet.
+                // SAFETY: the slot holds a result of that type, alive because nothing has collected
+                // yet.
                 *result = unsafe { Val::from_bits(store.inner().id(), ty, bits) };
             }
             Ok(())
@@ -89,9 +90,9 @@ impl Func {
     ///
     /// # Safety
     ///
-    /// `slots` points to as many slots as [`FuncType::slots`] says, the first of which hold the zero-extended
-    /// arguments. References among them are results of [`Store::insert`] after one [`Store::reserve`] for all of them,
-    /// and nothing has collected since.
+    /// `slots` points to as many slots as [`FuncType::slots`] says, the first of which hold the
+    /// zero-extended arguments. References among them are results of [`Store::insert`] after one
+    /// [`Store::reserve`] for all of them, and nothing has collected since.
     #[inline]
     pub unsafe fn call_raw(&self, store: &Store, slots: *mut u64) -> Result<(), CallError> {
         let func = self.0.resolve(store.inner().identity())?;
@@ -149,13 +150,11 @@ fn with_slots<R>(count: usize, f: impl FnOnce(&mut [u64]) -> R) -> Result<R, Cal
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-
-    use vmexternref_engine_abi::{FuncType, ValType};
-
     use crate::error::CallError;
     use crate::testing::store;
     use crate::value::{Func, Val};
+    use alloc::string::ToString;
+    use vmexternref_engine_abi::{FuncType, ValType};
 
     #[test]
     fn wrong_arguments_are_errors() {

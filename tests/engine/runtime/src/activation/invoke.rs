@@ -1,13 +1,11 @@
 //! Calls through entry trampolines.
 
+use crate::error::Trap;
+use crate::store::Store;
 use core::hint::black_box;
 use core::mem;
 use core::ptr;
-
 use vmexternref_engine_abi::{TrapCode, VMContext, VMFuncRef, VMHostFunc, VMStoreContext};
-
-use crate::error::Trap;
-use crate::store::Store;
 
 /// An entry trampoline: `(callee vmctx, caller vmctx, code, slots) -> status`.
 type EntryTrampoline = unsafe extern "C" fn(
@@ -21,8 +19,8 @@ type EntryTrampoline = unsafe extern "C" fn(
 ///
 /// # Safety
 ///
-/// `slots` points to slots for the function's type, which hold arguments of its types. References among them are in the
-/// activations table, and nothing has collected since they were inserted.
+/// `slots` points to slots for the function's type, which hold arguments of its types. References
+/// among them are in the activations table, and nothing has collected since they were inserted.
 pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) -> Result<(), Trap> {
     let local = 0;
     let stack_pointer = ptr::from_ref(black_box(&local)).addr();
@@ -37,7 +35,8 @@ pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) ->
             context.stack_limit.set(limit.max(1));
         }
         context.table.with_stack_canary(|| {
-            // SAFETY: the call goes through an entry trampoline of this store, and nothing walks after it has returned.
+            // SAFETY: the call goes through an entry trampoline of this store, and nothing walks
+            // after it has returned.
             unsafe { context.record.enter(|| call_wasm(func, slots)) }
         })
     } else {
@@ -72,7 +71,8 @@ unsafe fn call_wasm(func: &VMFuncRef, slots: *mut u64) -> u32 {
 unsafe fn call_host(store: &Store, func: &VMFuncRef, slots: *mut u64) -> u32 {
     let no_instance = VMContext::without_instance(store.context_ptr());
     let host = func.vmctx.get().cast::<VMHostFunc>();
-    // SAFETY: the `vmctx` of a host function is its `VMHostFunc`, and the caller passes slots for its type.
+    // SAFETY: the `vmctx` of a host function is its `VMHostFunc`, and the caller passes slots for
+    // its type.
     unsafe { ((*host).call)(host, &raw const no_instance, slots) }
 }
 

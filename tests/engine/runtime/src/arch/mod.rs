@@ -1,7 +1,8 @@
 //! The step that Rust cannot express: leaving frames behind.
 //!
-//! Each architecture has a file with one function, [`resume`]. It moves its arguments into program counter, stack
-//! pointer and frame pointer. The arguments are in registers that the moves do not write.
+//! Each architecture has a file with one function, [`resume`]. It moves its arguments into program
+//! counter, stack pointer and frame pointer. The arguments are in registers that the moves do not
+//! write.
 
 cfg_select! {
     target_arch = "x86_64" => {
@@ -26,8 +27,8 @@ cfg_select! {
 ///
 /// # Safety
 ///
-/// The arguments describe the exception handler of a `try_call` in progress on this stack, and no abandoned frame has
-/// anything left to do.
+/// The arguments describe the exception handler of a `try_call` in progress on this stack, and no
+/// abandoned frame has anything left to do.
 pub(crate) unsafe fn resume(pc: usize, sp: usize, fp: usize) -> ! {
     // SAFETY: the caller keeps the contract.
     unsafe { machine::resume(pc, sp, fp) }

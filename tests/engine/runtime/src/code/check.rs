@@ -1,16 +1,14 @@
 //! The check of a compiled module.
 //!
-//! A module from a file may contradict itself. After the check, no index in it makes the runtime panic or read outside
-//! an array. The machine code itself cannot be checked.
+//! A module from a file may contradict itself. After the check, no index in it makes the runtime
+//! panic or read outside an array. The machine code itself cannot be checked.
 
+use crate::error::LoadError;
 use core::ops::Range;
-
 use vmexternref_engine_abi::{
     Architecture, CompiledModule, ConstExpr, ExportItem, ExternType, GlobalType, MemoryType,
     SegmentMode, TEXT_ALIGN, TableType, Target, ValType,
 };
-
-use crate::error::LoadError;
 
 /// Checks everything that loading and instantiation rely on.
 pub(crate) fn check(module: &CompiledModule) -> Result<(), LoadError> {
@@ -206,18 +204,16 @@ fn check_expr(module: &CompiledModule, expr: ConstExpr, expected: ValType) -> Ch
 
 #[cfg(test)]
 mod tests {
+    use super::check;
+    use crate::error::LoadError;
     use alloc::string::String;
     use alloc::vec;
     use alloc::vec::Vec;
-
     use vmexternref_engine_abi::{
         CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
         FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TEXT_ALIGN,
         TableType, Target, ValType,
     };
-
-    use super::check;
-    use crate::error::LoadError;
 
     const OBJECT: GlobalType = GlobalType {
         value: ValType::ExternRef,

@@ -1,8 +1,7 @@
 //! The host's executable memory.
 
-use alloc::boxed::Box;
-
 use crate::error::PlaceError;
+use alloc::boxed::Box;
 
 /// Makes bytes executable.
 ///
@@ -19,7 +18,8 @@ use crate::error::PlaceError;
 pub unsafe trait CodePlacer {
     /// Copies `text`, and directly behind it `eh_frame`, to executable memory.
     ///
-    /// A host with an unwinder may register `eh_frame` here, and deregister it when the placed code is dropped.
+    /// A host with an unwinder may register `eh_frame` here, and deregister it when the placed code
+    /// is dropped.
     ///
     /// # Errors
     ///

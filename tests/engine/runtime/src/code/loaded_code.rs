@@ -1,14 +1,12 @@
 //! Placed code whose stack maps are registered.
 
+use crate::code::code_placer::{CodePlacer, PlacedCode};
+use crate::error::LoadError;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
-
 use vmexternref_core::{Matching, ModuleStackMaps, RegisterError, Registration, StackMapRegistry};
 use vmexternref_engine_abi::{CompiledModule, TEXT_ALIGN};
-
-use crate::code::code_placer::{CodePlacer, PlacedCode};
-use crate::error::LoadError;
 
 /// Code in place, with its stack maps registered.
 ///

@@ -1,11 +1,9 @@
 //! Loaded modules.
 
-use core::fmt;
-
-use vmexternref_engine_abi::{CompiledModule, Export, Import};
-
 use crate::heap::Owned;
 use crate::value::StoreId;
+use core::fmt;
+use vmexternref_engine_abi::{CompiledModule, Export, Import};
 
 /// A module whose code is in place and whose stack maps are registered.
 ///
@@ -20,8 +18,8 @@ pub struct Module {
 impl Module {
     /// A module of the store with this id.
     ///
-    /// `compiled` needs no code. `type_ids` are the store-wide ids of the module's types, and `base` is the address of
-    /// its text.
+    /// `compiled` needs no code. `type_ids` are the store-wide ids of the module's types, and
+    /// `base` is the address of its text.
     pub(crate) const fn new(
         store: StoreId,
         compiled: CompiledModule,
@@ -36,7 +34,8 @@ impl Module {
         }
     }
 
-    /// The imports, in the order in which [`Instance::new`](crate::Instance::new) takes items for them.
+    /// The imports, in the order in which [`Instance::new`](crate::Instance::new) takes items for
+    /// them.
     #[must_use]
     pub fn imports(&self) -> &[Import] {
         &self.compiled.imports

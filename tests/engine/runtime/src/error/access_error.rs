@@ -1,12 +1,10 @@
 //! Why an access to a table, memory or global failed.
 
+use crate::error::wrong_store::WrongStore;
 use core::error::Error;
 use core::fmt;
-
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::{TrapCode, ValType};
-
-use crate::error::wrong_store::WrongStore;
 
 /// Why making, reading or writing a table, memory or global failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

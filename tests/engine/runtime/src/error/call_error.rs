@@ -1,13 +1,11 @@
 //! Why a call failed.
 
-use core::error::Error;
-use core::fmt;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::ValType;
-
 use crate::error::trap::Trap;
 use crate::error::wrong_store::WrongStore;
+use core::error::Error;
+use core::fmt;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::ValType;
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,15 +1,13 @@
 //! Why an instantiation failed.
 
+use crate::error::trap::Trap;
+use crate::error::wrong_store::WrongStore;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::error::Error;
 use core::fmt;
-
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::ExternType;
-
-use crate::error::trap::Trap;
-use crate::error::wrong_store::WrongStore;
 
 /// Why an instantiation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

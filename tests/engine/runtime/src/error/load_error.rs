@@ -1,12 +1,10 @@
 //! Why loading a module failed.
 
+use crate::error::place_error::PlaceError;
 use core::error::Error;
 use core::fmt;
-
 use vmexternref_core::{OutOfMemory, RegisterError};
 use vmexternref_engine_abi::Target;
-
-use crate::error::place_error::PlaceError;
 
 /// Why loading a module failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

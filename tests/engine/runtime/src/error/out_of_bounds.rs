@@ -1,8 +1,7 @@
 //! The errors for accesses outside a table or a memory.
 
-use vmexternref_engine_abi::TrapCode;
-
 use crate::error::access_error::AccessError;
+use vmexternref_engine_abi::TrapCode;
 
 /// The table does not have these elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 use alloc::string::String;
 use core::fmt;
-
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::TrapCode;
 

@@ -1,15 +1,13 @@
 //! The exports of an instance.
 
-use core::ptr::NonNull;
-
-use vmexternref_engine_abi::ExportItem;
-
 use crate::external::extern_item::Extern;
 use crate::external::global::Global;
 use crate::external::memory::Memory;
 use crate::external::table::Table;
 use crate::item::InstanceItem;
 use crate::value::{Func, Handle, StoreId};
+use core::ptr::NonNull;
+use vmexternref_engine_abi::ExportItem;
 
 impl InstanceItem {
     /// The export of that name.
@@ -51,6 +49,7 @@ impl InstanceItem {
 /// Names the item whose first field `vm` is.
 fn handle<V, T>(store: StoreId, vm: *const V) -> Option<Handle<T>> {
     let item = NonNull::new(vm.cast::<T>().cast_mut())?;
-    // SAFETY: the arrays of an instance hold addresses of whole items, and their store keeps these in place.
+    // SAFETY: the arrays of an instance hold addresses of whole items, and their store keeps these
+    // in place.
     Some(unsafe { Handle::new(store, item) })
 }

@@ -1,13 +1,12 @@
 //! Items of any kind.
 
-use vmexternref_engine_abi::ExternType;
-
 use crate::error::{AccessError, WrongStore};
 use crate::external::global::Global;
 use crate::external::memory::Memory;
 use crate::external::table::Table;
 use crate::store::{Store, StoreInner};
 use crate::value::Func;
+use vmexternref_engine_abi::ExternType;
 
 /// A function, table, memory or global of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

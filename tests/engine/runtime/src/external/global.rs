@@ -1,14 +1,12 @@
 //! Globals as the host holds them.
 
-use core::fmt;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::GlobalType;
-
 use crate::error::AccessError;
 use crate::item::GlobalItem;
 use crate::store::{Store, StoreInner};
 use crate::value::{Handle, Val};
+use core::fmt;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::GlobalType;
 
 /// A global of a store.
 ///
@@ -69,7 +67,8 @@ impl Global {
     ///
     /// # Errors
     ///
-    /// When the global is immutable, the value has another type, or one of the two belongs to another store.
+    /// When the global is immutable, the value has another type, or one of the two belongs to
+    /// another store.
     pub fn set(&self, store: &Store, value: &Val) -> Result<(), AccessError> {
         let global = self.item(store)?;
         let ty = global.ty();
@@ -93,12 +92,11 @@ impl fmt::Debug for Global {
 
 #[cfg(test)]
 mod tests {
-    use vmexternref_engine_abi::{GlobalType, ValType};
-
     use super::Global;
     use crate::error::AccessError;
     use crate::testing::{Alive, object, store};
     use crate::value::Val;
+    use vmexternref_engine_abi::{GlobalType, ValType};
 
     #[test]
     fn a_reference_is_counted_until_it_is_replaced() {

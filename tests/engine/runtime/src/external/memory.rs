@@ -1,15 +1,13 @@
 //! Linear memories as the host holds them.
 
-use core::fmt;
-use core::ptr;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::MemoryType;
-
 use crate::error::AccessError;
 use crate::item::MemoryItem;
 use crate::store::{Store, StoreInner};
 use crate::value::Handle;
+use core::fmt;
+use core::ptr;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::MemoryType;
 
 /// A linear memory of a store.
 ///
@@ -104,11 +102,10 @@ impl fmt::Debug for Memory {
 
 #[cfg(test)]
 mod tests {
-    use vmexternref_engine_abi::MemoryType;
-
     use super::Memory;
     use crate::error::AccessError;
     use crate::testing::store;
+    use vmexternref_engine_abi::MemoryType;
 
     #[test]
     fn grown_pages_are_zero_and_contents_stay() {

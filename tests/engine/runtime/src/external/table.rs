@@ -1,14 +1,12 @@
 //! Tables as the host holds them.
 
-use core::fmt;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::TableType;
-
 use crate::error::AccessError;
 use crate::item::TableItem;
 use crate::store::{Store, StoreInner};
 use crate::value::{Handle, Val};
+use core::fmt;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::TableType;
 
 /// A table of a store.
 ///
@@ -21,7 +19,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// An impossible type, a value of another type or store, a size beyond the store's limits, or no memory.
+    /// An impossible type, a value of another type or store, a size beyond the store's limits, or
+    /// no memory.
     pub fn new(store: &Store, ty: TableType, initial: &Val) -> Result<Self, AccessError> {
         let initial = initial.to_reference(store.inner().identity(), ty.element)?;
         let table = TableItem::new(ty, store.limits().max_table_elements)?;
@@ -74,7 +73,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When there is no such element, the value has another type, or one of the two belongs to another store.
+    /// When there is no such element, the value has another type, or one of the two belongs to
+    /// another store.
     pub fn set(&self, store: &Store, index: u32, value: &Val) -> Result<(), AccessError> {
         let table = self.item(store)?;
         let value = value.to_reference(store.inner().identity(), table.element())?;
@@ -85,8 +85,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When a limit or the host's memory is exhausted, the value has another type, or one of the two belongs to another
-    /// store.
+    /// When a limit or the host's memory is exhausted, the value has another type, or one of the
+    /// two belongs to another store.
     pub fn grow(&self, store: &Store, delta: u32, value: &Val) -> Result<u32, AccessError> {
         let table = self.item(store)?;
         let value = value.to_reference(store.inner().identity(), table.element())?;
@@ -97,7 +97,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When there are no such elements, the value has another type, or one of the two belongs to another store.
+    /// When there are no such elements, the value has another type, or one of the two belongs to
+    /// another store.
     pub fn fill(&self, store: &Store, to: u32, value: &Val, count: u32) -> Result<(), AccessError> {
         let table = self.item(store)?;
         let value = value.to_reference(store.inner().identity(), table.element())?;
@@ -108,7 +109,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When there are no such elements, the types differ, or one of the two belongs to another store.
+    /// When there are no such elements, the types differ, or one of the two belongs to another
+    /// store.
     pub fn copy(
         &self,
         store: &Store,
@@ -136,15 +138,13 @@ impl fmt::Debug for Table {
 
 #[cfg(test)]
 mod tests {
-    use alloc::rc::Rc;
-    use core::cell::Cell;
-
-    use vmexternref_engine_abi::{TableType, ValType};
-
     use super::Table;
     use crate::error::AccessError;
     use crate::testing::{Alive, object, store};
     use crate::value::Val;
+    use alloc::rc::Rc;
+    use core::cell::Cell;
+    use vmexternref_engine_abi::{TableType, ValType};
 
     const NULL: Val = Val::ExternRef(None);
 

@@ -1,12 +1,10 @@
 //! Lists whose items never move.
 
+use crate::heap::owned::Owned;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ptr::NonNull;
-
 use vmexternref_core::OutOfMemory;
-
-use crate::heap::owned::Owned;
 
 /// A list that only grows, and whose items never move.
 ///
@@ -24,7 +22,8 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Makes room for `count` items, so that the next `count` calls of [`keep`](Self::keep) do not fail.
+    /// Makes room for `count` items, so that the next `count` calls of [`keep`](Self::keep) do not
+    /// fail.
     pub(crate) fn reserve(&self, count: usize) -> Result<(), OutOfMemory> {
         self.items
             .borrow_mut()
@@ -64,9 +63,8 @@ impl<T> Arena<T> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::rc::Rc;
-
     use super::Arena;
+    use alloc::rc::Rc;
 
     #[test]
     fn items_stay_in_place_and_are_dropped_once() {

@@ -72,7 +72,8 @@ impl Buffer {
     /// Extends the block, often in place, and zeroes the new bytes.
     fn extend(&mut self, new: Layout) -> Option<NonNull<u8>> {
         let old = self.layout;
-        // SAFETY: the block came from this allocator with the old layout, and the new size is valid and not zero.
+        // SAFETY: the block came from this allocator with the old layout, and the new size is valid
+        // and not zero.
         let base = NonNull::new(unsafe { realloc(self.base.as_ptr(), old, new.size()) })?;
         // SAFETY: the block now holds `new.size()` bytes, which is more than `old.size()`.
         unsafe { ptr::write_bytes(base.as_ptr().add(old.size()), 0, new.size() - old.size()) };

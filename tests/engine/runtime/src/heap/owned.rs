@@ -6,7 +6,6 @@ use core::any::Any;
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
-
 use vmexternref_core::OutOfMemory;
 
 /// Owns one heap allocation at a fixed address.
@@ -57,15 +56,16 @@ impl<T: ?Sized> Deref for Owned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the pointer comes from a box that this value owns, and only shared references are made to its
-        // contents.
+        // SAFETY: the pointer comes from a box that this value owns, and only shared references are
+        // made to its contents.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T: ?Sized> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: the pointer comes from a box, or from a boxed slice of one element, which has the same layout.
+        // SAFETY: the pointer comes from a box, or from a boxed slice of one element, which has the
+        // same layout.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
@@ -91,9 +91,8 @@ pub(crate) fn try_collect<T>(
 
 #[cfg(test)]
 mod tests {
-    use alloc::rc::Rc;
-
     use super::{Owned, try_collect};
+    use alloc::rc::Rc;
 
     #[test]
     fn a_moved_value_keeps_its_address_and_is_dropped_once() {

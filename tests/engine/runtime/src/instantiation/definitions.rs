@@ -1,18 +1,16 @@
 //! The tables, memories and globals that a module defines.
 
-use alloc::vec::Vec;
-use core::ptr::NonNull;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::{
-    CompiledModule, GlobalDefinition, MemoryType, TableType, VMFuncRef, VMGlobal,
-};
-
 use crate::error::{AccessError, InstantiateError};
 use crate::heap::{Owned, try_collect};
 use crate::item::{ConstScope, GlobalItem, MemoryItem, TableItem};
 use crate::store::StoreInner;
 use crate::value::Reference;
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{
+    CompiledModule, GlobalDefinition, MemoryType, TableType, VMFuncRef, VMGlobal,
+};
 
 /// Tables, memories and globals that no store owns yet.
 pub(crate) struct Definitions {
@@ -102,7 +100,8 @@ fn make_global(scope: ConstScope<'_>, global: &GlobalDefinition) -> GlobalItem {
     }
     // SAFETY: the scope holds globals of this store, which keeps them.
     let word = unsafe { scope.word(global.init) };
-    // SAFETY: `check` found the constant to be of the global's type, and an imported global keeps its object alive.
+    // SAFETY: `check` found the constant to be of the global's type, and an imported global keeps
+    // its object alive.
     let value = unsafe { Reference::clone_from_raw(global.ty.value, word) };
     GlobalItem::new(global.ty, value.into_raw() as u64)
 }

@@ -1,18 +1,16 @@
 //! Matching of items to imports.
 
-use alloc::boxed::Box;
-use alloc::vec::Vec;
-use core::ptr::NonNull;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::{ExternType, Import, VMFuncRef};
-
 use crate::code::Module;
 use crate::error::{InstantiateError, WrongStore};
 use crate::external::Extern;
 use crate::item::{GlobalItem, MemoryItem, TableItem};
 use crate::store::StoreInner;
 use crate::value::Handle;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{ExternType, Import, VMFuncRef};
 
 /// The imported items of an instance, by kind; each has the type that its import asks for.
 #[derive(Debug, Default)]
@@ -117,15 +115,14 @@ fn within(found: Option<u32>, wanted: Option<u32>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use vmexternref_engine_abi::{
-        ExternType, FuncType, GlobalType, MemoryType, TableType, ValType,
-    };
-
     use super::fits;
     use crate::external::{Extern, Global, Memory, Table};
     use crate::store::Store;
     use crate::testing::store;
     use crate::value::{Func, Val};
+    use vmexternref_engine_abi::{
+        ExternType, FuncType, GlobalType, MemoryType, TableType, ValType,
+    };
 
     fn memory(minimum: u32, maximum: Option<u32>) -> ExternType {
         ExternType::Memory(MemoryType { minimum, maximum })

@@ -1,11 +1,10 @@
 //! Instances as the host holds them.
 
-use alloc::rc::Rc;
-use core::fmt;
-
 use crate::code::Module;
 use crate::external::Extern;
 use crate::item::InstanceItem;
+use alloc::rc::Rc;
+use core::fmt;
 
 /// An instance of a module.
 ///

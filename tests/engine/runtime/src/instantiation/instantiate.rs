@@ -1,13 +1,5 @@
 //! Instantiation: match imports, allocate, initialize, start.
 
-use alloc::rc::Rc;
-use core::ffi::c_void;
-use core::mem::MaybeUninit;
-use core::ptr;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::{SegmentMode, TrapCode};
-
 use crate::activation::invoke;
 use crate::code::Module;
 use crate::error::{InstantiateError, Trap};
@@ -18,12 +10,18 @@ use crate::instantiation::instance::Instance;
 use crate::instantiation::parts::functions;
 use crate::item::{InstanceItem, Parts};
 use crate::store::Store;
+use alloc::rc::Rc;
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+use core::ptr;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{SegmentMode, TrapCode};
 
 impl Instance {
     /// Makes an instance of `module` with one item per import, in order.
     ///
-    /// After an error, what active segments have written to shared tables and memories stays written, and functions in
-    /// shared tables stay callable. The specification asks for that.
+    /// After an error, what active segments have written to shared tables and memories stays
+    /// written, and functions in shared tables stay callable. The specification asks for that.
     ///
     /// # Errors
     ///
@@ -45,7 +43,8 @@ impl Instance {
     }
 }
 
-/// Makes the instance and everything that its module defines. After an error, nothing is left behind.
+/// Makes the instance and everything that its module defines. After an error, nothing is left
+/// behind.
 fn allocate(
     store: &Store,
     module: &Rc<Module>,
@@ -124,15 +123,6 @@ fn start(store: &Store, instance: &InstanceItem) -> Result<(), Trap> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::{String, ToString};
-    use alloc::vec;
-
-    use vmexternref_engine_abi::{
-        CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
-        FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TableType, Target,
-        ValType,
-    };
-
     use crate::code::Module;
     use crate::error::InstantiateError;
     use crate::external::{Extern, Global, Memory, Table};
@@ -141,6 +131,13 @@ mod tests {
     use crate::store::Store;
     use crate::testing::{Alive, object, store};
     use crate::value::{Func, Val};
+    use alloc::string::{String, ToString};
+    use alloc::vec;
+    use vmexternref_engine_abi::{
+        CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem, ExternType,
+        FuncType, GlobalDefinition, GlobalType, Import, MemoryType, SegmentMode, TableType, Target,
+        ValType,
+    };
 
     const OBJECT: GlobalType = GlobalType {
         value: ValType::ExternRef,

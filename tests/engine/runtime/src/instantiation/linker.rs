@@ -1,15 +1,14 @@
 //! Items by name.
 
-use alloc::collections::BTreeMap;
-use alloc::rc::Rc;
-use alloc::string::String;
-use alloc::vec::Vec;
-
 use crate::code::Module;
 use crate::error::InstantiateError;
 use crate::external::Extern;
 use crate::instantiation::instance::Instance;
 use crate::store::Store;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A name space of two levels, from which modules import.
 #[derive(Clone, Debug, Default)]

@@ -1,14 +1,5 @@
 //! The parts of a new instance.
 
-use core::cell::Cell;
-use core::ffi::c_void;
-use core::ptr::NonNull;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::{
-    CompiledModule, VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable,
-};
-
 use crate::activation::BUILTINS;
 use crate::code::Module;
 use crate::heap::{Owned, try_collect};
@@ -16,6 +7,13 @@ use crate::instantiation::definitions::Definitions;
 use crate::instantiation::imports::Imports;
 use crate::item::Parts;
 use crate::store::Store;
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{
+    CompiledModule, VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable,
+};
 
 impl Parts {
     /// The parts of an instance with these imports, definitions and functions.

@@ -1,7 +1,6 @@
 //! Evaluation of constant expressions.
 
 use core::ptr;
-
 use vmexternref_engine_abi::{ConstExpr, VMFuncRef, VMGlobal};
 
 /// The items that constant expressions may refer to.

@@ -1,11 +1,9 @@
 //! Globals.
 
+use crate::value::Reference;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
-
 use vmexternref_engine_abi::{GlobalType, VMGlobal, ValType};
-
-use crate::value::Reference;
 
 /// A global as the store owns it.
 ///

@@ -1,14 +1,12 @@
 //! Host functions.
 
+use crate::heap::Owned;
 use core::any::Any;
 use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr;
-
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::{RawHostFn, VMFuncRef, VMHostFunc};
-
-use crate::heap::Owned;
 
 /// A host function as the store owns it.
 ///

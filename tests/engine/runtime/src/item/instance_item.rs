@@ -1,17 +1,15 @@
 //! Instances.
 
-use alloc::rc::Rc;
-use core::cell::Cell;
-use core::mem::offset_of;
-
-use vmexternref_engine_abi::{VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable};
-
 use crate::code::Module;
 use crate::heap::Owned;
 use crate::item::const_scope::ConstScope;
 use crate::item::memory_item::MemoryItem;
 use crate::item::table_item::TableItem;
 use crate::value::StoreId;
+use alloc::rc::Rc;
+use core::cell::Cell;
+use core::mem::offset_of;
+use vmexternref_engine_abi::{VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable};
 
 /// An instance as the store owns it.
 ///
@@ -42,11 +40,13 @@ impl InstanceItem {
     ///
     /// # Safety
     ///
-    /// `context` belongs to an instance, or is [without one](VMContext::without_instance), and outlives `'a`.
+    /// `context` belongs to an instance, or is [without one](VMContext::without_instance), and
+    /// outlives `'a`.
     pub(crate) unsafe fn from_context<'a>(context: *const VMContext) -> Option<&'a Self> {
         // SAFETY: the caller guarantees a context that is alive.
         let exists = !unsafe { (*context).builtins }.is_null();
-        // SAFETY: contexts that have builtins are the first field of an instance, whose address they came from.
+        // SAFETY: contexts that have builtins are the first field of an instance, whose address
+        // they came from.
         exists.then(|| unsafe { &*context.cast::<Self>() })
     }
 
@@ -57,7 +57,8 @@ impl InstanceItem {
     /// When the index is out of range, which the compiler and `check` prevent.
     pub(crate) fn table(&self, index: u32) -> &TableItem {
         let table = self.parts.tables[index as usize];
-        // SAFETY: the store keeps tables in place, and the array holds addresses of whole `TableItem`s.
+        // SAFETY: the store keeps tables in place, and the array holds addresses of whole
+        // `TableItem`s.
         unsafe { &*table.cast::<TableItem>() }
     }
 
@@ -68,7 +69,8 @@ impl InstanceItem {
     /// When the index is out of range, which the compiler and `check` prevent.
     pub(crate) fn memory(&self, index: u32) -> &MemoryItem {
         let memory = self.parts.memories[index as usize];
-        // SAFETY: the store keeps memories in place, and the array holds addresses of whole `MemoryItem`s.
+        // SAFETY: the store keeps memories in place, and the array holds addresses of whole
+        // `MemoryItem`s.
         unsafe { &*memory.cast::<MemoryItem>() }
     }
 

@@ -1,21 +1,19 @@
 //! Linear memories.
 
+use crate::error::{AccessError, OutsideMemory};
+use crate::heap::Buffer;
 use core::cell::{Cell, RefCell};
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
-
 use vmexternref_engine_abi::{MemoryType, VMMemory};
-
-use crate::error::{AccessError, OutsideMemory};
-use crate::heap::Buffer;
 
 /// Bytes in a page.
 const PAGE: usize = MemoryType::PAGE_BYTES as usize;
 
 /// A memory as the store owns it.
 ///
-/// Compiled code knows the address of its first field. A memory may move when it grows, and it grows only during calls.
-/// Compiled code loads base and length anew at each access.
+/// Compiled code knows the address of its first field. A memory may move when it grows, and it
+/// grows only during calls. Compiled code loads base and length anew at each access.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct MemoryItem {
@@ -143,7 +141,8 @@ impl MemoryItem {
     /// Copies `bytes` into the memory.
     pub(crate) fn write(&self, to: u32, bytes: &[u8]) -> Result<(), OutsideMemory> {
         let to = self.at(to, bytes.len())?;
-        // SAFETY: `at` found as many bytes there; `ptr::copy` allows the host's slice to overlap the memory.
+        // SAFETY: `at` found as many bytes there; `ptr::copy` allows the host's slice to overlap
+        // the memory.
         unsafe { ptr::copy(bytes.as_ptr(), to, bytes.len()) };
         Ok(())
     }

@@ -7,8 +7,8 @@ use crate::value::Reference;
 impl InstanceItem {
     /// Copies elements of a segment to a table. A dropped segment is empty.
     ///
-    /// A segment owns no references. Its elements are constants, which refer to functions and immutable globals, and
-    /// these live as long as the store.
+    /// A segment owns no references. Its elements are constants, which refer to functions and
+    /// immutable globals, and these live as long as the store.
     pub(crate) fn table_init(
         &self,
         table: u32,
@@ -24,7 +24,8 @@ impl InstanceItem {
             .init(to, items.len(), from, count, |index| {
                 // SAFETY: the instance's globals live as long as its store.
                 let word = unsafe { self.scope().word(items[index]) };
-                // SAFETY: `check` found the constant to be of that type, and the store keeps its object alive.
+                // SAFETY: `check` found the constant to be of that type, and the store keeps its
+                // object alive.
                 unsafe { Reference::clone_from_raw(segment.ty, word) }
             })
     }

@@ -1,23 +1,21 @@
 //! Tables: references at rest, counted exactly.
 
+use crate::error::{AccessError, OutsideTable};
+use crate::heap::Buffer;
+use crate::value::Reference;
 use core::cell::{Cell, RefCell};
 use core::mem::offset_of;
 use core::ops::Range;
 use core::ptr::NonNull;
-
 use vmexternref_engine_abi::{TableType, VMTable, ValType};
-
-use crate::error::{AccessError, OutsideTable};
-use crate::heap::Buffer;
-use crate::value::Reference;
 
 const WORD: usize = size_of::<usize>();
 
 /// A table as the store owns it.
 ///
-/// Compiled code knows the address of its first field. Each slot of a table of externrefs owns one count. Methods that
-/// replace a reference store the new one first and drop the old one last: a destructor may read, write and grow the
-/// same table.
+/// Compiled code knows the address of its first field. Each slot of a table of externrefs owns one
+/// count. Methods that replace a reference store the new one first and drop the old one last: a
+/// destructor may read, write and grow the same table.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct TableItem {
@@ -89,14 +87,16 @@ impl TableItem {
     /// A copy of one element.
     pub(crate) fn at(&self, index: u32) -> Option<Reference> {
         let slot = self.slot(index)?;
-        // SAFETY: every slot is initialized and owns its reference, and no other code runs in between.
+        // SAFETY: every slot is initialized and owns its reference, and no other code runs in
+        // between.
         Some(unsafe { Reference::clone_from_raw(self.element, slot.read()) })
     }
 
     /// Stores `value` in a slot, and then drops the old reference.
     pub(crate) fn set(&self, index: u32, value: Reference) -> Result<(), OutsideTable> {
         let slot = self.slot(index).ok_or(OutsideTable)?;
-        // SAFETY: the slot is initialized, and its word owns its reference until it is overwritten here.
+        // SAFETY: the slot is initialized, and its word owns its reference until it is overwritten
+        // here.
         let old = unsafe { Reference::from_raw(self.element, slot.replace(value.into_raw())) };
         drop(old);
         Ok(())

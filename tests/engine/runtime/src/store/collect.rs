@@ -1,14 +1,12 @@
 //! Collections and insertions.
 
+use crate::store::store_inner::StoreInner;
 use alloc::rc::Rc;
 use core::ops::ControlFlow;
-
 use vmexternref_core::{
     Frame, Garbage, GcReport, OutOfMemory, StackWalker, VMExternRef, WalkEnd, collect, gc,
 };
 use vmexternref_frame_pointer::ActivationsWalker;
-
-use crate::store::store_inner::StoreInner;
 
 /// The walker of a store's collections.
 enum StoreWalker<'s> {
@@ -28,7 +26,8 @@ unsafe impl StackWalker for StoreWalker<'_> {
     }
 }
 
-// Safe code of the host may ask for a collection at any time, because this crate keeps the contract of `gc`:
+// Safe code of the host may ask for a collection at any time, because this crate keeps the contract
+// of `gc`:
 //
 // - Only `invoke` enters compiled code, and it sets the canary.
 // - Compiled code leaves only through exit trampolines, which complete the activation record.
@@ -86,7 +85,8 @@ impl StoreInner {
         }
     }
 
-    /// Makes room first: the observer may collect, and must not find a reference that no frame holds yet.
+    /// Makes room first: the observer may collect, and must not find a reference that no frame
+    /// holds yet.
     #[cold]
     fn insert_into_full_table(&self, reference: VMExternRef) -> Result<(), OutOfMemory> {
         self.reserve(1)?;
@@ -132,11 +132,10 @@ impl StoreInner {
 
 #[cfg(test)]
 mod tests {
-    use alloc::boxed::Box;
-    use core::cell::Cell;
-
     use crate::store::Store;
     use crate::testing::{Alive, store};
+    use alloc::boxed::Box;
+    use core::cell::Cell;
 
     /// Calls `f` after the next collection of `store`.
     fn after_next_collection(store: &Store, f: impl Fn(&Store) + 'static) {

@@ -5,8 +5,8 @@
 pub struct Limits {
     /// Bytes of native stack below the outermost call that Wasm frames may occupy.
     ///
-    /// The host leaves more stack free for host functions, collections and destructors. Stores whose calls nest on one
-    /// stack need the sum of their stacks.
+    /// The host leaves more stack free for host functions, collections and destructors. Stores
+    /// whose calls nest on one stack need the sum of their stacks.
     pub stack_bytes: usize,
     /// Initial slots of the activations table.
     pub table_slots_initial: usize,

@@ -1,25 +1,24 @@
 //! Loading: from a compiled module to code that can run.
 
-use alloc::rc::Rc;
-use alloc::vec::Vec;
-use core::mem;
-use core::ptr;
-
-use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::{CompiledModule, ObjectFile};
-
 use crate::code::{LoadedCode, Module, check};
 use crate::error::LoadError;
 use crate::heap::{Owned, try_collect};
 use crate::store::store_handle::Store;
 use crate::store::store_inner::StoreInner;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::mem;
+use core::ptr;
+use vmexternref_core::OutOfMemory;
+use vmexternref_engine_abi::{CompiledModule, ObjectFile};
 
 impl Module {
     /// Checks the module, places its code and registers its stack maps.
     ///
     /// # Errors
     ///
-    /// A module for another machine, a module that contradicts itself, or no memory. Nothing is left behind.
+    /// A module for another machine, a module that contradicts itself, or no memory. Nothing is
+    /// left behind.
     pub fn load(store: &Store, compiled: CompiledModule) -> Result<Rc<Self>, LoadError> {
         load(store.inner(), compiled)
     }
@@ -65,7 +64,8 @@ fn place(store: &StoreInner, compiled: &CompiledModule) -> Result<*const u8, Loa
     if compiled.text.is_empty() {
         return Ok(ptr::null());
     }
-    // SAFETY: the code is dropped before it can run, or together with the store, which every call into it borrows.
+    // SAFETY: the code is dropped before it can run, or together with the store, which every call
+    // into it borrows.
     let code = unsafe { LoadedCode::new(&*store.placer, &store.registry, compiled) }?;
     let base = code.base();
     let mut all = store.code.borrow_mut();
@@ -84,7 +84,8 @@ fn offer_exit_trampolines(store: &StoreInner, module: &Module) {
         }
     }
     for func in store.host_funcs.addresses() {
-        // SAFETY: the store's arena keeps the function in place, and only shared references are made to it.
+        // SAFETY: the store's arena keeps the function in place, and only shared references are
+        // made to it.
         let func_ref = unsafe { func.as_ref() }.func_ref();
         if func_ref.wasm_call.get().is_null() {
             let entry = store.types.entry(func_ref.type_id);

@@ -1,27 +1,25 @@
 //! Handles of a store.
 
+use crate::code::CodePlacer;
+use crate::store::limits::Limits;
+use crate::store::store_inner::StoreInner;
 use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
 use alloc::sync::Arc;
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::ControlFlow;
-
 use vmexternref_core::{
     Frame, Garbage, GcReport, OutOfMemory, StackMapRegistry, StackWalker, VMExternRef, WalkEnd,
 };
 use vmexternref_engine_abi::VMStoreContext;
 use vmexternref_frame_pointer::ActivationRecord;
 
-use crate::code::CodePlacer;
-use crate::store::limits::Limits;
-use crate::store::store_inner::StoreInner;
-
 /// A store: a cheap handle of everything created in it.
 ///
-/// Functions, tables, memories, globals, instances and code live until the last handle is dropped. Then every reference
-/// that they hold is released. A host object or function in the store keeps a [`WeakStore`]: a strong handle would keep
-/// the store alive for ever.
+/// Functions, tables, memories, globals, instances and code live until the last handle is dropped.
+/// Then every reference that they hold is released. A host object or function in the store keeps a
+/// [`WeakStore`]: a strong handle would keep the store alive for ever.
 #[derive(Clone)]
 #[repr(transparent)]
 pub struct Store {
@@ -164,7 +162,8 @@ impl Store {
     /// `context` is from [`context_ptr`](Self::context_ptr) of a store that outlives the handle.
     #[inline]
     pub(crate) unsafe fn borrow_raw(context: *const VMStoreContext) -> ManuallyDrop<Self> {
-        // SAFETY: the context is the first field of a `StoreInner` in an `Rc`, which the caller keeps alive.
+        // SAFETY: the context is the first field of a `StoreInner` in an `Rc`, which the caller
+        // keeps alive.
         let inner = unsafe { Rc::from_raw(context.cast::<StoreInner>()) };
         ManuallyDrop::new(Self { inner })
     }

@@ -1,15 +1,5 @@
 //! The store itself.
 
-use alloc::rc::Rc;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
-use core::mem::offset_of;
-
-use vmexternref_core::{GcReport, StackMapRegistry, StackWalker, VMExternRefActivationsTable};
-use vmexternref_engine_abi::{FuncType, VMFuncRef, VMStoreContext};
-use vmexternref_frame_pointer::ActivationRecord;
-
 use crate::code::{CodePlacer, LoadedCode};
 use crate::error::Trap;
 use crate::heap::Arena;
@@ -17,6 +7,14 @@ use crate::item::{GlobalItem, HostFunc, InstanceItem, MemoryItem, TableItem};
 use crate::store::limits::Limits;
 use crate::store::type_registry::TypeRegistry;
 use crate::value::{StoreId, StoreIdentity};
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::mem::offset_of;
+use vmexternref_core::{GcReport, StackMapRegistry, StackWalker, VMExternRefActivationsTable};
+use vmexternref_engine_abi::{FuncType, VMFuncRef, VMStoreContext};
+use vmexternref_frame_pointer::ActivationRecord;
 
 /// A function that gets the report of every collection.
 pub(crate) type Observer = dyn Fn(&GcReport);

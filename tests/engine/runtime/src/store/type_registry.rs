@@ -1,13 +1,11 @@
 //! Store-wide ids of function types.
 
+use crate::heap::Arena;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
-
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::FuncType;
-
-use crate::heap::Arena;
 
 /// A function type with an id.
 #[derive(Debug)]
@@ -63,16 +61,16 @@ impl TypeRegistry {
             .entries
             .at(id as usize)
             .expect("every id comes from this registry");
-        // SAFETY: entries stay in place until the registry is dropped, and the registry is borrowed.
+        // SAFETY: entries stay in place until the registry is dropped, and the registry is
+        // borrowed.
         unsafe { entry.as_ref() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use vmexternref_engine_abi::{FuncType, ValType};
-
     use super::TypeRegistry;
+    use vmexternref_engine_abi::{FuncType, ValType};
 
     #[test]
     fn equal_types_have_one_id() {

@@ -1,10 +1,8 @@
 //! The name of a function.
 
-use core::fmt;
-
-use vmexternref_engine_abi::VMFuncRef;
-
 use crate::value::handle::Handle;
+use core::fmt;
+use vmexternref_engine_abi::VMFuncRef;
 
 /// A function of a store.
 ///

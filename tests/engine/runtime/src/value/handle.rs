@@ -1,10 +1,9 @@
 //! Names of items that a store owns.
 
+use crate::error::WrongStore;
 use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
-
-use crate::error::WrongStore;
 
 /// Tells stores apart, also after one is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +39,8 @@ impl<T> Handle<T> {
     ///
     /// # Safety
     ///
-    /// The store with this id keeps the item in place until it is dropped, and only shared references are made to it.
+    /// The store with this id keeps the item in place until it is dropped, and only shared
+    /// references are made to it.
     pub(crate) const unsafe fn new(store: StoreId, item: NonNull<T>) -> Self {
         Self { store, item }
     }
@@ -50,8 +50,8 @@ impl<T> Handle<T> {
         if self.store != store.id() {
             return Err(WrongStore);
         }
-        // SAFETY: the caller of `new` promised that the item lives as long as its store, which is borrowed because
-        // nothing else holds its identity.
+        // SAFETY: the caller of `new` promised that the item lives as long as its store, which is
+        // borrowed because nothing else holds its identity.
         Ok(unsafe { self.item.as_ref() })
     }
 

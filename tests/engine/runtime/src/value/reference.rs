@@ -1,7 +1,6 @@
 //! References as tables and globals hold them.
 
 use core::ptr;
-
 use vmexternref_core::VMExternRef;
 use vmexternref_engine_abi::ValType;
 
@@ -45,7 +44,8 @@ impl Reference {
     ///
     /// # Safety
     ///
-    /// `raw` is from [`into_raw`](Self::into_raw) of a reference of that type, and is not used again.
+    /// `raw` is from [`into_raw`](Self::into_raw) of a reference of that type, and is not used
+    /// again.
     pub(crate) unsafe fn from_raw(ty: ValType, raw: usize) -> Self {
         if ty != ValType::ExternRef {
             return Self::Func(raw);
@@ -72,11 +72,9 @@ impl Reference {
 
 #[cfg(test)]
 mod tests {
-    use vmexternref_core::VMExternRef;
-
-    use vmexternref_engine_abi::ValType;
-
     use super::Reference;
+    use vmexternref_core::VMExternRef;
+    use vmexternref_engine_abi::ValType;
 
     #[test]
     fn words_carry_their_count() {

@@ -1,14 +1,12 @@
 //! Values as the host holds them.
 
-use core::ptr::{self, NonNull};
-
-use vmexternref_core::VMExternRef;
-use vmexternref_engine_abi::{VMFuncRef, ValType};
-
 use crate::error::AccessError;
 use crate::value::func::Func;
 use crate::value::handle::{Handle, StoreId, StoreIdentity};
 use crate::value::reference::Reference;
+use core::ptr::{self, NonNull};
+use vmexternref_core::VMExternRef;
+use vmexternref_engine_abi::{VMFuncRef, ValType};
 
 /// A Wasm value.
 #[derive(Clone, Debug)]
@@ -101,7 +99,8 @@ impl Val {
             Reference::Extern(reference) => Self::ExternRef(reference),
             Reference::Func(word) => {
                 let func = NonNull::new(ptr::with_exposed_provenance_mut::<VMFuncRef>(word));
-                // SAFETY: function references in tables and globals point to functions of this store.
+                // SAFETY: function references in tables and globals point to functions of this
+                // store.
                 Self::FuncRef(func.map(|func| Func(unsafe { Handle::new(store, func) })))
             }
         }
