@@ -19,20 +19,14 @@ impl<'t> EntrySet<'t> {
                 return Self { table, set: None };
             }
         }
-        table.for_each(|entry| add(&mut set, entry.as_raw().addr()));
+        table.for_each(|entry| {
+            let word = entry.as_raw().addr();
+            set.entry(hash(&word), |&other| other == word, hash)
+                .or_insert(word);
+        });
         Self {
             table,
             set: Some(set),
-        }
-    }
-
-    /// Takes in an entry that the table has by now.
-    pub(crate) fn insert(&mut self, word: usize) {
-        if let Some(set) = &mut self.set {
-            match set.try_reserve(1, hash) {
-                Ok(()) => add(set, word),
-                Err(_) => self.set = None,
-            }
         }
     }
 
@@ -45,13 +39,6 @@ impl<'t> EntrySet<'t> {
             .for_each(|entry| found |= entry.as_raw().addr() == word);
         found
     }
-}
-
-/// Adds a word, for which there is room, unless it is there already.
-fn add(set: &mut HashTable<usize>, word: usize) {
-    let _ = set
-        .entry(hash(&word), |&other| other == word, hash)
-        .or_insert(word);
 }
 
 /// Spreads the bits of an address over the whole result, which a hash table wants in its top bits

@@ -2,15 +2,15 @@
 
 use crate::activations_table::VMExternRefActivationsTable;
 use crate::entry_set::EntrySet;
-use crate::extern_ref::{VMExternData, VMExternRef};
+use crate::extern_ref::VMExternData;
 use crate::fault::Fault;
 use crate::frame_reader::{Walked, walk_roots};
 use crate::garbage::Garbage;
+use crate::lost_roots::LostRoots;
 use crate::marks::Marks;
 use crate::registry::{Reading, StackMapRegistry};
 use crate::report::{GcOutcome, GcReport};
 use crate::walker::{StackWalker, WalkEnd};
-use core::ptr;
 
 /// Frees what compiled code has let go of, as far as `table` knows it.
 ///
@@ -217,10 +217,6 @@ fn decide(walked: &Walked, table: &VMExternRefActivationsTable) -> GcOutcome {
 
 /// Finds the `missing` boxes that are marked still, and keeps those that nobody may own.
 ///
-/// They are in no entry of the table. A second walk takes their marks off, and counts a reference
-/// to each; then nothing is marked any more, and the references are inserted. What the walker does
-/// not show again keeps its mark, and is never freed.
-///
 /// # Safety
 ///
 /// The contract of [`gc`], and nothing has happened on the stack since the roots were marked.
@@ -231,55 +227,21 @@ unsafe fn keep_marked(
     walker: &dyn StackWalker,
     missing: usize,
 ) {
-    let foreign_allowed = table.allows_foreign_roots();
-    let mut found = 0;
-    // SAFETY: the caller keeps the contract of `gc`; a root that was marked is a box.
-    unsafe {
-        walk_roots(modules, table, walker, |root| {
-            if VMExternData::can_be_at(root.word) {
-                let count = VMExternData::at(root.word).ref_count();
-                if count.unmark() {
-                    found += 1;
-                    if !foreign_allowed {
-                        count.restore();
-                    }
-                }
+    let mut lost = LostRoots::new();
+    let mut visit = |root| {
+        // SAFETY: the caller keeps the contract of `gc`: an aligned root is a box.
+        unsafe {
+            if table.allows_foreign_roots() {
+                lost.pass_over(root);
+            } else {
+                lost.take(root);
             }
-            Ok(())
-        });
-    }
-    if found < missing {
-        log::error!(
-            "externref gc: the walker did not show {} roots again, they will never be freed",
-            missing - found
-        );
-    }
-    if foreign_allowed {
-        return;
-    }
-    let mut entries = EntrySet::new(table);
-    let mut left = found;
-    // SAFETY: as above. A word in no entry is one whose box got a reference just now, which is
-    // inserted once.
-    unsafe {
-        walk_roots(modules, table, walker, |root| {
-            if left != 0 && VMExternData::can_be_at(root.word) && !entries.contains(root.word) {
-                left -= 1;
-                log::error!("externref gc: {root} {}", Fault::NotInTable);
-                let kept = VMExternRef::from_raw(ptr::with_exposed_provenance_mut(root.word));
-                match table.try_insert_without_gc(kept) {
-                    Ok(()) => entries.insert(root.word),
-                    Err(kept) => {
-                        log::error!(
-                            "externref gc: no memory to keep it there, it will never be freed"
-                        );
-                        core::mem::forget(kept);
-                    }
-                }
-            }
-            Ok(())
-        });
-    }
+        }
+        Ok(())
+    };
+    // SAFETY: the caller keeps the contract of `gc`.
+    unsafe { walk_roots(modules, table, walker, &mut visit) };
+    lost.keep(table, missing);
 }
 
 /// Logs what a collection did.

@@ -81,6 +81,7 @@ mod garbage;
 mod gc;
 mod insertion;
 mod layout;
+mod lost_roots;
 mod marks;
 mod module_maps;
 mod quarantine;

@@ -3,13 +3,14 @@ mod outcomes;
 
 use super::*;
 use crate::layout::WORD;
-use crate::{Frame, Matching, ModuleStackMaps, RecordedWalker, StackCanary, StackMap};
+use crate::{Frame, Matching, ModuleStackMaps, RecordedWalker, StackCanary, StackMap, VMExternRef};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use arbtest::arbitrary::{Result as Arbitrary, Unstructured};
 use core::cell::{Cell, RefCell};
+use core::ptr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const TEXT: usize = 0x1000;

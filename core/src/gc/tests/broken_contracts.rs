@@ -114,16 +114,28 @@ unsafe impl<F: Fn(usize)> StackWalker for Meddler<F> {
     }
 }
 
-/// Shows its frames once, and nothing the second time.
-struct Forgetful(RecordedWalker, Cell<bool>);
+/// Shows other frames in its second walk than in its first.
+struct Changing {
+    walks: [RecordedWalker; 2],
+    second: Cell<bool>,
+}
+
+impl Changing {
+    fn new(walks: [&[Frame]; 2]) -> Self {
+        // SAFETY: the frames are true; that they change is what each test is about.
+        let record =
+            |frames: &[Frame]| unsafe { RecordedWalker::new(frames.to_vec(), WalkEnd::Complete) };
+        Self {
+            walks: walks.map(record),
+            second: Cell::new(false),
+        }
+    }
+}
 
 // SAFETY: it breaks the contract on purpose, and the test holds what it hides.
-unsafe impl StackWalker for Forgetful {
+unsafe impl StackWalker for Changing {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> core::ops::ControlFlow<()>) -> WalkEnd {
-        if self.1.replace(true) {
-            return WalkEnd::Complete;
-        }
-        self.0.walk(visit)
+        self.walks[usize::from(self.second.replace(true))].walk(visit)
     }
 }
 
@@ -134,9 +146,7 @@ fn what_a_walker_forgets_is_leaked_not_freed() {
     host.table.set_verification(false);
     let lost = VMExternRef::new(CountsDrop(host.drops.clone()));
     host.push_frame(&[lost.as_raw().addr()]);
-    // SAFETY: the first walk is true.
-    let recorded = unsafe { RecordedWalker::new(host.frames(), WalkEnd::Complete) };
-    let walker = Forgetful(recorded, Cell::new(false));
+    let walker = Changing::new([&host.frames(), &[]]);
     // SAFETY: the broken second walk is what this test is about.
     let report = unsafe { gc(&host.registry, &host.table, &walker) };
     assert_eq!(report.outcome, GcOutcome::KeptContractBreak);
@@ -147,6 +157,49 @@ fn what_a_walker_forgets_is_leaked_not_freed() {
         lost.data().ref_count().unmark(),
         "its mark makes it immortal"
     );
+}
+
+/// Whatever the second walk shows, no count becomes too low.
+#[test]
+fn what_only_the_second_walk_shows_is_left_alone() {
+    let mut host = Host::new();
+    host.table.set_verification(false);
+    let [first, second] = [1, 2].map(VMExternRef::new);
+    host.push_frame(&[first.as_raw().addr()]);
+    host.push_frame(&[second.as_raw().addr()]);
+    let frames = host.frames();
+    let walker = Changing::new([&frames[..1], &frames[1..]]);
+    // SAFETY: the second walk is what this test is about.
+    let report = unsafe { gc(&host.registry, &host.table, &walker) };
+    assert_eq!(report.outcome, GcOutcome::KeptContractBreak);
+    assert_eq!((host.table.len(), second.strong_count()), (0, 1));
+    assert!(first.data().ref_count().unmark(), "nobody shows it again");
+}
+
+/// Nothing is allocated while marks are set, so that not any number of them can be kept.
+#[test]
+fn of_many_lost_roots_some_are_kept_and_the_others_leaked() {
+    let mut host = Host::new();
+    host.table.set_verification(false);
+    let lost: [_; 40] = core::array::from_fn(VMExternRef::new);
+    for roots in lost.chunks(4) {
+        let words: Vec<_> = roots.iter().map(|root| root.as_raw().addr()).collect();
+        host.push_frame(&words);
+    }
+    let report = host.collect(WalkEnd::Complete);
+    assert_eq!((report.contract_breaks, report.entries_after), (40, 16));
+    assert!(lost.iter().all(|root| root.strong_count() == 2));
+    // SAFETY: nothing was dropped.
+    drop(unsafe { host.table.clear() });
+    let leaked: Vec<_> = lost
+        .iter()
+        .filter(|root| root.strong_count() == 2)
+        .collect();
+    assert_eq!(leaked.len(), 24);
+    for root in leaked {
+        // SAFETY: nobody else knows of the reference that the collection counted.
+        drop(unsafe { VMExternRef::from_raw(root.as_raw()) });
+    }
 }
 
 /// Defect: a collection of another table in the middle of a walk took marks off, and what they
