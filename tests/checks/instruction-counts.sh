@@ -24,20 +24,20 @@ if [ -z "$binary" ]; then
 fi
 
 instructions() { # path, rounds
-    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$binary" --path "$1" "$2" 2>&1 |
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$binary" path "$1" "$2" 2>&1 |
         sed -n 's/.*Collected : //p'
 }
 
 count() { # path
     local operations rounds once twice
-    operations=$("$binary" --path "$1" 1)
+    operations=$("$binary" path "$1" 1)
     rounds=$((all / operations))
     once=$(instructions "$1" "$rounds")
     twice=$(instructions "$1" $((2 * rounds)))
     awk -v a="$once" -v b="$twice" -v n="$((rounds * operations))" 'BEGIN { printf "%.1f", (b - a) / n }'
 }
 
-paths=$({ "$binary" --path '' 1 2>&1 || true; } | sed -n 's/.*the paths are: //p')
+paths=$({ "$binary" path '' 1 2>&1 || true; } | sed -n 's/.*the paths are: //p')
 [ -n "$paths" ]
 
 # Read to its end: `head` would break the pipe, and `pipefail` the run.

@@ -1,11 +1,12 @@
 //! The measured numbers.
 
 use crate::contender::Contender;
+use serde::Serialize;
 
 /// One number.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Figure {
-    pub(crate) row: String,
+    pub(crate) row: &'static str,
     pub(crate) line: String,
     pub(crate) contender: Contender,
     pub(crate) x: u32,
@@ -21,7 +22,7 @@ impl Figure {
 }
 
 /// Every number of one run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Figures(Vec<Figure>);
 
 impl Figures {
@@ -46,10 +47,6 @@ impl Figures {
             });
         }
         Self(merged)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Figure> {
-        self.0.iter()
     }
 
     /// The sizes and numbers of one line of one contender, in rising order of size.
@@ -79,6 +76,11 @@ impl Figures {
         curve.into_iter().map(|(_, value)| value).reduce(f64::max)
     }
 
+    /// The number of the smallest size, divided by that of the largest.
+    pub(crate) fn speedup(&self, row: &str, line: &str, contender: Contender) -> Option<f64> {
+        Some(self.first(row, line, contender)? / self.last(row, line, contender)?)
+    }
+
     /// The number of the largest size, divided by that of the smallest.
     pub(crate) fn growth(&self, row: &str, line: &str, contender: Contender) -> Option<f64> {
         Some(self.last(row, line, contender)? / self.first(row, line, contender)?)
@@ -95,7 +97,7 @@ mod tests {
         let mut figures = Figures::default();
         for value in [3.0, 9.0, 2.0] {
             figures.push(Figure {
-                row: "W4".into(),
+                row: "W4",
                 line: String::new(),
                 contender: Ours,
                 x: 0,
@@ -110,7 +112,7 @@ mod tests {
         let mut figures = Figures::default();
         for (x, value) in [(100, 3.0), (1, 2.0), (10, 5.0)] {
             figures.push(Figure {
-                row: "W8".into(),
+                row: "W8",
                 line: "none".into(),
                 contender: Ours,
                 x,
@@ -120,6 +122,7 @@ mod tests {
         assert_eq!(figures.curve("W8", "none", Ours)[0], (1, 2.0));
         assert_eq!(figures.worst("W8", "none", Ours), Some(5.0));
         assert_eq!(figures.growth("W8", "none", Ours), Some(1.5));
+        assert_eq!(figures.speedup("W8", "none", Ours), Some(2.0 / 3.0));
         assert_eq!(figures.first("W8", "none", Drc), None);
     }
 }

@@ -217,7 +217,7 @@ pub(crate) const LINES: &[Line] = &[
         "ns/frame",
         worst,
         COLLECTING,
-        AtMost(|_| Some(8.0)),
+        AtMost(|_| Some(7.0)),
         ""
     ),
     line!(
@@ -227,7 +227,7 @@ pub(crate) const LINES: &[Line] = &[
         "ns/frame",
         worst,
         COLLECTING,
-        AtMost(|_| Some(20.0)),
+        AtMost(|_| Some(16.0)),
         ""
     ),
     Line {
@@ -266,7 +266,7 @@ pub(crate) const LINES: &[Line] = &[
         "bytes",
         first,
         COLLECTING,
-        AtMost(|_| Some(56.0)),
+        AtMost(|_| Some(40.0)),
         ""
     ),
     line!(
@@ -356,8 +356,8 @@ pub(crate) const LINES: &[Line] = &[
         "ns",
         first,
         &[Rc, Arc, Slab],
-        AtMost(|figures| figures.first("W13", "new", Rc)),
-        "Rc"
+        AtMost(|figures| Some(0.95 * figures.first("W13", "new", Rc)?)),
+        "0.95 x Rc"
     ),
     line!(
         "W13",
@@ -382,12 +382,12 @@ pub(crate) const LINES: &[Line] = &[
     line!(
         "W14",
         "many",
-        "64 k addresses of 1 M safepoints",
+        "1 M addresses of 1 M safepoints",
         "ns",
         first,
-        &[BTree],
-        AtMost(|_| Some(25.0)),
-        ""
+        &[BTree, Floor],
+        AtMost(|figures| Some(1.5 * figures.first("W14", "many", Floor)?)),
+        "1.5 x a read of that memory"
     ),
     Line {
         row: "W14",
@@ -407,6 +407,76 @@ pub(crate) const LINES: &[Line] = &[
         &[Framehop, Backtrace, BacktraceWalker, CurrentFrame, Floor],
         AtMost(|_| Some(2.0)),
         ""
+    ),
+    line!(
+        "W16",
+        "",
+        "(un)register anywhere among 1 M modules",
+        "us",
+        last,
+        &[BTree],
+        AtMost(|_| Some(3.0)),
+        ""
+    ),
+    line!(
+        "W16",
+        "",
+        "the same, by among 1",
+        "x",
+        growth,
+        &[BTree],
+        AtMost(|_| Some(2.0)),
+        ""
+    ),
+    line!(
+        "W17",
+        "each",
+        "(un)register beside no other thread",
+        "us",
+        first,
+        &[BTree],
+        Nothing,
+        "for comparison"
+    ),
+    line!(
+        "W17",
+        "each",
+        "speed beside 2 that collect, by alone",
+        "x",
+        speedup,
+        &[BTree],
+        AtLeast(|_| Some(0.4)),
+        "3 threads, 2 processors"
+    ),
+    line!(
+        "W17",
+        "slowest",
+        "the slowest beside 2 that collect",
+        "ms",
+        last,
+        &[BTree],
+        AtMost(|_| Some(20.0)),
+        ""
+    ),
+    line!(
+        "W18",
+        "",
+        "collections on 2 threads, by on 1",
+        "x",
+        speedup,
+        &[Floor],
+        AtLeast(|_| Some(1.9)),
+        ""
+    ),
+    line!(
+        "W19",
+        "",
+        "collection below 100 k host frames",
+        "ns",
+        last,
+        &[Backtrace, Drc, Copying],
+        AtMost(|figures| Some(1.2 * figures.first("W19", "", Ours)?)),
+        "1.2 x below 10"
     ),
 ];
 
@@ -448,7 +518,7 @@ mod tests {
             (Drc, 2, 40.0),
         ] {
             figures.push(Figure {
-                row: "W7".into(),
+                row: "W7",
                 line: "4".into(),
                 contender,
                 x,

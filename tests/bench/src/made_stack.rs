@@ -1,6 +1,7 @@
 //! An artificial stack of Wasm frames: words in memory, and an activation record.
 
 use core::ptr;
+use std::sync::Arc;
 use vmexternref_core::{
     GcReport, Matching, ModuleStackMaps, StackMap, StackMapRegistry, VMExternRef,
     VMExternRefActivationsTable, gc,
@@ -34,7 +35,7 @@ pub struct MadeStack {
     /// Boxed, so that moving this value does not move the words.
     words: Vec<usize>,
     record: ActivationRecord,
-    registry: StackMapRegistry,
+    registry: Arc<StackMapRegistry>,
     table: VMExternRefActivationsTable,
 }
 
@@ -51,7 +52,22 @@ impl MadeStack {
         references: usize,
         safepoints: usize,
     ) -> Result<Self, Box<dyn core::error::Error>> {
-        let registry = StackMapRegistry::new();
+        Self::registered_in(Arc::default(), frames, references, safepoints)
+    }
+
+    /// Makes a stack as [`new`](Self::new) does, over a registry that others use too.
+    ///
+    /// Equal stacks share one module.
+    ///
+    /// # Errors
+    ///
+    /// When the code has no room for so many safepoints, or overlaps a module of the registry.
+    pub fn registered_in(
+        registry: Arc<StackMapRegistry>,
+        frames: usize,
+        references: usize,
+        safepoints: usize,
+    ) -> Result<Self, Box<dyn core::error::Error>> {
         let code = u32::try_from((safepoints + 1) * STEP)?;
         let mut module = ModuleStackMaps::new(code, Matching::Exact);
         module.function(0..code)?;

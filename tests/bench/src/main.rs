@@ -17,30 +17,34 @@ mod stopwatch;
 mod worker;
 mod workload;
 
-use arguments::{ArgumentError, Arguments, Task};
+use arguments::Arguments;
+use clap::Parser;
 use engine::Failure;
 use figures::Figures;
 use std::process::ExitCode;
-use workload::Workload;
+use stopwatch::Effort;
+use workload::{Task, Workload};
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
-        Ok(arguments) => arguments,
-        Err(ArgumentError::Help) => {
-            println!("{}", ArgumentError::Help);
-            return ExitCode::SUCCESS;
+    let arguments = Arguments::parse();
+    let outcome = match arguments.task {
+        None => compare(&arguments),
+        Some(arguments::Task::Measure {
+            workload,
+            contender,
+            x,
+        }) => {
+            let effort = arguments.effort();
+            worker::work(
+                workload,
+                &Task {
+                    contender,
+                    x,
+                    effort,
+                },
+            )
         }
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
-    };
-    let outcome = match &arguments.task {
-        Task::Compare => compare(&arguments),
-        Task::Measure(workload, contender, x) => {
-            worker::work(workload, contender, *x, arguments.effort)
-        }
-        Task::Path(name, times) => paths::run(name, *times),
+        Some(arguments::Task::Path { ref name, rounds }) => paths::run(name, rounds),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,10 +64,10 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
         return Err("no such row".into());
     }
     worker::raise_stack_limit()?;
-    let (figures, failures) = measure(&workloads, arguments);
+    let (figures, failures) = measure(&workloads, arguments.effort());
     print!("{}", report::table(&figures));
     if let Some(path) = &arguments.json {
-        std::fs::write(path, report::json(&figures))?;
+        std::fs::write(path, report::json(&figures)?)?;
     }
     if let Some(folder) = &arguments.svg {
         curves::draw(&figures, folder)?;
@@ -79,22 +83,20 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
 ///
 /// A round has every measurement once, so that a neighbour who is busy for a while spoils one of
 /// a measurement's rounds and not all of them.
-fn measure(workloads: &[&Workload], arguments: &Arguments) -> (Figures, usize) {
-    let effort = arguments.effort;
-    let all = workloads.iter().flat_map(|&workload| {
-        let sizes = workload.sizes(effort).iter();
-        sizes.flat_map(move |&x| {
-            let contenders = workload.contenders.iter();
-            contenders.map(move |&contender| (workload, contender, x))
-        })
-    });
-    let all: Vec<_> = all.collect();
+///
+/// Contenders that are not compiled in are left out.
+fn measure(workloads: &[&'static Workload], effort: Effort) -> (Figures, usize) {
+    let all: Vec<_> = workloads
+        .iter()
+        .flat_map(|&workload| workload.tasks(effort).map(move |task| (workload, task)))
+        .collect();
     let total = all.len() * effort.rounds;
     let rounds = core::iter::repeat_n(&all, effort.rounds).flatten();
     let (mut figures, mut failures) = (Figures::default(), 0);
-    for (done, &(workload, contender, x)) in (1..).zip(rounds) {
-        eprint!("[{done}/{total}] {} {contender} {x}: ", workload.name());
-        match worker::measure(workload, contender, x, effort) {
+    for (done, (workload, task)) in (1..).zip(rounds) {
+        let (name, contender, x) = (workload.name(), task.contender, task.x);
+        eprint!("[{done}/{total}] {name} {contender} {x}: ");
+        match worker::measure(workload, task) {
             Ok(measured) => {
                 for figure in measured {
                     eprint!("{} {:.2} ", figure.line, figure.value);

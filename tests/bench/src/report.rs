@@ -1,9 +1,9 @@
 //! The table for people and the figures for programs.
 
-use crate::contender::Contender::Ours;
+use crate::contender::Contender::{self, Ours};
 use crate::figures::Figures;
 use crate::goals::{Goal, LINES, Line};
-use core::fmt::Write;
+use serde::Serialize;
 
 /// The table as text; lines of rows that were not measured are left out.
 pub(crate) fn table(figures: &Figures) -> String {
@@ -30,23 +30,21 @@ fn append(text: &mut String, cells: &[String; 8]) {
 
 fn cells(line: &Line, figures: &Figures) -> Option<[String; 8]> {
     let ours = (line.value)(figures, Ours);
+    let value = |peer: &Contender| (line.value)(figures, *peer);
+    if ours.is_none() && line.peers.iter().all(|peer| value(peer).is_none()) {
+        return None;
+    }
+    let ratios = line.peers.iter().filter_map(value);
+    let ratios = ratios.filter_map(|theirs| Some(line.goal.ratio(ours?, theirs)));
+    let ratio = ratios
+        .filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+        .reduce(f64::min);
+    let met = ours.and_then(|ours| line.goal.is_met(figures, ours));
     let peers: Vec<_> = line
         .peers
         .iter()
-        .filter_map(|&peer| Some((peer, (line.value)(figures, peer)?)))
+        .map(|&peer| peer_cell(line, figures, peer))
         .collect();
-    if ours.is_none() && peers.is_empty() {
-        return None;
-    }
-    let ratios = peers
-        .iter()
-        .filter_map(|&(_, value)| Some(line.goal.ratio(ours?, value)))
-        .filter(|ratio| ratio.is_finite() && *ratio > 0.0);
-    let ratio = ratios.reduce(f64::min);
-    let met = ours.and_then(|ours| line.goal.is_met(figures, ours));
-    let names = peers
-        .iter()
-        .map(|(peer, value)| format!("{peer} {}", number(*value)));
     Some([
         line.row.to_owned(),
         line.what.to_owned(),
@@ -56,8 +54,16 @@ fn cells(line: &Line, figures: &Figures) -> Option<[String; 8]> {
         met.map_or("-", |met| if met { "yes" } else { "NO" })
             .to_owned(),
         ratio.map_or("-".into(), |ratio| format!("{ratio:.2}x")),
-        names.collect::<Vec<_>>().join(", "),
+        peers.join(", "),
     ])
+}
+
+fn peer_cell(line: &Line, figures: &Figures, peer: Contender) -> String {
+    match (line.value)(figures, peer) {
+        Some(value) => format!("{peer} {}", number(value)),
+        None if peer.is_compiled_in() => format!("{peer} -"),
+        None => format!("{peer} not compiled in"),
+    }
 }
 
 fn goal(line: &Line, figures: &Figures) -> String {
@@ -82,47 +88,43 @@ fn number(value: f64) -> String {
     }
 }
 
-/// Every figure as one JSON array of objects, and the lines of the table.
-pub(crate) fn json(figures: &Figures) -> String {
-    let mut text = String::from("{\n  \"figures\": [\n");
-    let each = figures.iter().map(|figure| {
-        format!(
-            "    {{\"row\": \"{}\", \"line\": \"{}\", \"contender\": \"{}\", \"x\": {}, \"value\": {}}}",
-            figure.row, figure.line, figure.contender, figure.x, json_number(figure.value)
-        )
-    });
-    text.push_str(&each.collect::<Vec<_>>().join(",\n"));
-    text.push_str("\n  ],\n  \"lines\": [\n");
-    let lines = LINES.iter().filter_map(|line| json_line(line, figures));
-    text.push_str(&lines.collect::<Vec<_>>().join(",\n"));
-    text.push_str("\n  ]\n}\n");
-    text
+/// Every figure, and the lines of the table, as JSON.
+pub(crate) fn json(figures: &Figures) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Report<'f> {
+        figures: &'f Figures,
+        lines: Vec<JsonLine>,
+    }
+    serde_json::to_string_pretty(&Report {
+        figures,
+        lines: LINES
+            .iter()
+            .filter_map(|line| json_line(line, figures))
+            .collect(),
+    })
 }
 
-fn json_line(line: &Line, figures: &Figures) -> Option<String> {
+/// A line of the table, without its peers.
+#[derive(Serialize)]
+struct JsonLine {
+    row: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    ours: f64,
+    goal: Option<f64>,
+    met: Option<bool>,
+}
+
+fn json_line(line: &Line, figures: &Figures) -> Option<JsonLine> {
     let ours = (line.value)(figures, Ours)?;
-    let mut text = format!(
-        "    {{\"row\": \"{}\", \"what\": \"{}\", \"unit\": \"{}\", \"ours\": {}",
-        line.row,
-        line.what,
-        line.unit,
-        json_number(ours)
-    );
-    if let Some(limit) = line.goal.limit(figures) {
-        let met = line.goal.is_met(figures, ours) == Some(true);
-        write!(text, ", \"goal\": {}, \"met\": {met}", json_number(limit)).ok()?;
-    }
-    text.push('}');
-    Some(text)
-}
-
-/// JSON knows no infinity.
-fn json_number(value: f64) -> String {
-    if value.is_finite() {
-        format!("{value}")
-    } else {
-        String::from("null")
-    }
+    Some(JsonLine {
+        row: line.row,
+        what: line.what,
+        unit: line.unit,
+        ours,
+        goal: line.goal.limit(figures),
+        met: line.goal.is_met(figures, ours),
+    })
 }
 
 #[cfg(test)]
@@ -135,7 +137,7 @@ mod tests {
         let mut figures = Figures::default();
         for (contender, value) in [(Ours, 1.25), (Drc, 5.0)] {
             figures.push(Figure {
-                row: "W4".into(),
+                row: "W4",
                 line: String::new(),
                 contender,
                 x: 0,
@@ -156,13 +158,23 @@ mod tests {
     }
 
     #[test]
-    fn the_json_has_figures_and_lines() {
-        let json = json(&figures());
-        assert!(
-            json.contains(r#""contender": "DRC", "x": 0, "value": 5}"#),
-            "{json}"
+    fn a_line_says_why_a_peer_is_missing() {
+        let table = table(&figures());
+        assert_eq!(table.contains("copying -"), cfg!(feature = "wasmtime"));
+        assert_ne!(
+            table.contains("copying not compiled in"),
+            cfg!(feature = "wasmtime")
         );
-        assert!(json.contains(r#""goal": 1.5, "met": true}"#), "{json}");
+    }
+
+    #[test]
+    fn the_json_has_figures_and_lines() {
+        let json = json(&figures()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["figures"][1]["contender"], "DRC");
+        assert_eq!(json["figures"][1]["value"], 5.0);
+        assert_eq!(json["lines"][0]["goal"], 1.5);
+        assert_eq!(json["lines"][0]["met"], true);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! One measurement in a process of its own.
 
-use crate::contender::Contender;
 use crate::engine::Failure;
 use crate::figures::Figure;
 use crate::stopwatch::Effort;
-use crate::workload::{Lines, Task, Workload};
+use crate::workload::{Task, Workload};
 use std::process::{Command, Stdio};
 
 /// Bytes of stack for recursions of 100 000 frames. Untouched pages take no memory.
@@ -33,62 +32,41 @@ fn stack_limit() -> Result<libc::rlimit, Failure> {
     Ok(limit)
 }
 
-/// Measures in this process, and prints a line `name<TAB>number` for each figure.
+/// Measures in this process, and prints names and numbers as JSON.
 ///
 /// There is no other thread, so that the C library's `malloc` need not lock.
-pub(crate) fn work(workload: &str, contender: &str, x: u32, effort: Effort) -> Result<(), Failure> {
-    let workload = Workload::find(workload).ok_or("no such workload")?;
-    let contender = Contender::parse(contender).ok_or("no such contender")?;
-    let task = Task {
-        contender,
-        x,
-        effort,
-    };
+pub(crate) fn work(workload: &Workload, task: &Task) -> Result<(), Failure> {
     if stack_limit()?.rlim_cur < STACK {
         return Err("the stack's limit is too low, and cannot be raised".into());
     }
-    let lines: Lines = (workload.run)(&task)?;
-    for (line, value) in lines {
-        println!("{line}\t{value}");
-    }
+    println!("{}", serde_json::to_string(&(workload.run)(task)?)?);
     Ok(())
 }
 
-/// Measures in another process.
-pub(crate) fn measure(
-    workload: &Workload,
-    contender: Contender,
-    x: u32,
-    effort: Effort,
-) -> Result<Vec<Figure>, Failure> {
+/// Measures in another process. A number that is infinite or undefined is left out.
+pub(crate) fn measure(workload: &Workload, task: &Task) -> Result<Vec<Figure>, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args(["--worker", &workload.name()])
-        .args([contender.to_string(), x.to_string()])
+        .args(["measure", &workload.name()])
+        .args([task.contender.to_string(), task.x.to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    if effort == Effort::QUICK {
+    if task.effort == Effort::QUICK {
         command.arg("--quick");
     }
     let output = command.output()?;
     if !output.status.success() {
         return Err(format!("the process ended with {}", output.status).into());
     }
-    let text = String::from_utf8(output.stdout)?;
-    text.lines()
-        .map(|line| read(workload, contender, x, line))
-        .collect()
-}
-
-fn read(workload: &Workload, contender: Contender, x: u32, text: &str) -> Result<Figure, Failure> {
-    let (line, value) = text
-        .split_once('\t')
-        .ok_or("a figure is a name and a number")?;
-    Ok(Figure {
-        row: workload.row.to_owned(),
-        line: line.to_owned(),
-        contender,
-        x,
-        value: value.parse()?,
-    })
+    let lines: Vec<(String, Option<f64>)> = serde_json::from_slice(&output.stdout)?;
+    let figures = lines.into_iter().filter_map(|(line, value)| {
+        Some(Figure {
+            row: workload.row,
+            line,
+            contender: task.contender,
+            x: task.x,
+            value: value?,
+        })
+    });
+    Ok(figures.collect())
 }

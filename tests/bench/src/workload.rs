@@ -8,6 +8,7 @@ mod pauses;
 mod recursion;
 mod registry;
 mod tables;
+mod threads;
 mod walkers;
 
 use crate::contender::Contender;
@@ -69,17 +70,27 @@ impl Workload {
     }
 
     /// The workload of that name.
-    pub(crate) fn find(name: &str) -> Option<&'static Self> {
-        all().find(|workload| workload.name() == name)
+    pub(crate) fn find(name: &str) -> Result<&'static Self, &'static str> {
+        let found = all().find(|workload| workload.name() == name);
+        found.ok_or("no such workload")
     }
 
-    /// The sizes to run at.
-    pub(crate) fn sizes(&self, effort: Effort) -> &'static [u32] {
-        if effort == Effort::QUICK {
+    /// The measurements of each contender that is compiled in, at each size.
+    pub(crate) fn tasks(&self, effort: Effort) -> impl Iterator<Item = Task> {
+        let sizes = if effort == Effort::QUICK {
             self.quick_sizes
         } else {
             self.sizes
-        }
+        };
+        let contenders = self.contenders.iter().copied();
+        let contenders = contenders.filter(|contender| contender.is_compiled_in());
+        sizes.iter().flat_map(move |&x| {
+            contenders.clone().map(move |contender| Task {
+                contender,
+                x,
+                effort,
+            })
+        })
     }
 }
 
@@ -96,6 +107,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Workload> {
         boxes::WORKLOADS,
         registry::WORKLOADS,
         walkers::WORKLOADS,
+        threads::WORKLOADS,
+        recursion::W19,
     ]
     .into_iter()
     .flatten()

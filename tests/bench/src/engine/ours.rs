@@ -7,7 +7,7 @@ use core::cell::{Cell, RefCell};
 use core::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
-use vmexternref_core::{OutOfMemory, StackMapRegistry, VMExternRef};
+use vmexternref_core::{OutOfMemory, StackMapRegistry, StackWalker, VMExternRef};
 use vmexternref_engine_code_memory::{CodeMemory, Placement};
 use vmexternref_engine_compiler::{CompileOptions, compile};
 use vmexternref_engine_runtime::{Func, Instance, Limits, Module, Store, Val};
@@ -68,6 +68,11 @@ impl Ours {
             instance,
             context,
         })
+    }
+
+    /// Finds stack frames with `walker` from now on.
+    pub(crate) fn set_walker(&self, walker: Box<dyn StackWalker>) {
+        self.store.set_walker(walker);
     }
 
     /// Chooses the action of `bench.walk`.

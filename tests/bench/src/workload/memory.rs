@@ -15,7 +15,7 @@ pub(super) const WORKLOADS: &[Workload] = &[Workload {
 }];
 
 /// The physical memory of this process, in bytes.
-fn resident_bytes() -> Result<f64, Failure> {
+pub(super) fn resident_bytes() -> Result<f64, Failure> {
     let pages = std::fs::read_to_string("/proc/self/statm")?;
     let pages = pages.split(' ').nth(1).ok_or("statm has a second field")?;
     // SAFETY: the system knows its page size.

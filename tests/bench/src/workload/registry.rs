@@ -1,7 +1,8 @@
-//! W14: looking up return addresses, registering and unregistering modules.
+//! W14 and W16: looking up return addresses, registering and unregistering modules.
 
+use super::memory::resident_bytes;
 use super::{Lines, Task, Workload};
-use crate::contender::Contender::{BTree, Ours};
+use crate::contender::Contender::{BTree, Floor, Ours};
 use crate::engine::Failure;
 use crate::stopwatch::Stopwatch;
 use core::hint::black_box;
@@ -20,10 +21,10 @@ pub(super) const WORKLOADS: &[Workload] = &[
     Workload {
         row: "W14",
         part: "many",
-        contenders: &[Ours, BTree],
+        contenders: &[Ours, BTree, Floor],
         sizes: &[1000],
         quick_sizes: &[100],
-        run: |task| look_up(task, "many", 1 << 16),
+        run: |task| look_up(task, "many", 1 << 20),
     },
     Workload {
         row: "W14",
@@ -32,6 +33,14 @@ pub(super) const WORKLOADS: &[Workload] = &[
         sizes: &[1, 10, 100, 1000, 10_000],
         quick_sizes: &[1, 100],
         run: register,
+    },
+    Workload {
+        row: "W16",
+        part: "",
+        contenders: &[Ours, BTree],
+        sizes: &[1, 1000, 100_000, 1_000_000],
+        quick_sizes: &[1, 1000],
+        run: register_anywhere,
     },
 ];
 
@@ -48,7 +57,7 @@ const MODULE_STEP: usize = 0x10000;
 
 const FIRST_BASE: usize = 0x1000_0000;
 
-fn base(module: u32) -> usize {
+pub(super) fn base(module: u32) -> usize {
     FIRST_BASE + module as usize * MODULE_STEP
 }
 
@@ -66,22 +75,43 @@ fn module(safepoints: u32) -> Result<ModuleStackMaps, RegisterError> {
     Ok(module)
 }
 
+/// A module with one function and one safepoint.
+pub(super) fn small_module() -> Result<ModuleStackMaps, RegisterError> {
+    let mut module = ModuleStackMaps::new(CODE_BYTES, Matching::Exact);
+    module.function(0..CODE_BYTES)?;
+    module.safepoint(5, StackMap::new(Some(8), [0])?)?;
+    Ok(module)
+}
+
 /// Random numbers, the same in every run.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: u32) -> u32 {
+    pub(super) const fn new() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    pub(super) fn below(&mut self, end: u32) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         let (high, end) = (self.0 >> 32, u64::from(end));
         u32::try_from((high * end) >> 32).unwrap_or(0)
     }
+
+    /// The numbers up to `end` in random order.
+    fn shuffled(&mut self, end: u32) -> Vec<u32> {
+        let mut numbers: Vec<u32> = (0..end).collect();
+        for last in (1..end).rev() {
+            numbers.swap(last as usize, self.below(last + 1) as usize);
+        }
+        numbers
+    }
 }
 
 /// `count` random return addresses of `modules` modules.
 fn return_addresses(modules: u32, count: usize) -> Vec<usize> {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new();
     let mut address = || {
         let offset = random.below(SAFEPOINTS) * STEP + 5;
         base(random.below(modules)) + offset as usize
@@ -91,6 +121,9 @@ fn return_addresses(modules: u32, count: usize) -> Vec<usize> {
 
 /// Looks up `count` random return addresses of `x` modules, repeatedly.
 fn look_up(task: &Task, line: &'static str, count: usize) -> Result<Lines, Failure> {
+    if task.contender == Floor {
+        return follow_pointers(task, line);
+    }
     let mut stopwatch = Stopwatch::new(task.effort);
     let addresses = return_addresses(task.x, count);
     let mut turn = addresses.iter().copied().cycle();
@@ -100,10 +133,7 @@ fn look_up(task: &Task, line: &'static str, count: usize) -> Result<Lines, Failu
             black_box(find_sorted(&modules, turn.next().unwrap_or(0)));
         });
     } else {
-        let registry = StackMapRegistry::new();
-        for index in 0..task.x {
-            registry.register(base(index), module(SAFEPOINTS)?)?;
-        }
+        let registry = filled_registry(task.x)?;
         stopwatch.run(|| {
             black_box(registry.is_wasm(turn.next().unwrap_or(0)));
         });
@@ -112,8 +142,44 @@ fn look_up(task: &Task, line: &'static str, count: usize) -> Result<Lines, Failu
     Ok(vec![(line, figure)])
 }
 
+fn filled_registry(modules: u32) -> Result<StackMapRegistry, RegisterError> {
+    let registry = StackMapRegistry::new();
+    for index in 0..modules {
+        registry.register(base(index), module(SAFEPOINTS)?)?;
+    }
+    Ok(registry)
+}
+
+/// Bytes that a processor reads at once.
+const CACHE_LINE: usize = 64;
+
+/// Follows pointers through as much memory as the registry of `x` modules takes.
+///
+/// Each read depends on the one before, and every cache line is read once in a turn.
+fn follow_pointers(task: &Task, line: &'static str) -> Result<Lines, Failure> {
+    let before = resident_bytes()?;
+    let registry = filled_registry(task.x)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "lines of some megabytes"
+    )]
+    let lines = ((resident_bytes()? - before) / CACHE_LINE as f64) as u32;
+    drop(registry);
+    let order = Random::new().shuffled(lines);
+    let mut memory = vec![[0_u32; CACHE_LINE / size_of::<u32>()]; lines as usize];
+    for (&from, &to) in order.iter().zip(order.iter().cycle().skip(1)) {
+        memory[from as usize][0] = to;
+    }
+    let mut stopwatch = Stopwatch::new(task.effort);
+    let mut at = 0;
+    stopwatch.run(|| at = black_box(&memory)[at as usize][0]);
+    let figure = stopwatch.figure().ok_or("nothing was timed")?;
+    Ok(vec![(line, figure)])
+}
+
 /// Modules by their last address; each with its first and its sorted safepoints.
-type SortedModules = BTreeMap<usize, (usize, Vec<(u32, u32)>)>;
+pub(super) type SortedModules = BTreeMap<usize, (usize, Vec<(u32, u32)>)>;
 
 fn sorted_modules(modules: u32) -> SortedModules {
     let safepoints = || (0..SAFEPOINTS).map(|index| (index * STEP + 5, index % 8));
@@ -125,13 +191,68 @@ fn sorted_modules(modules: u32) -> SortedModules {
         .collect()
 }
 
-fn find_sorted(modules: &SortedModules, pc: usize) -> Option<u32> {
+pub(super) fn find_sorted(modules: &SortedModules, pc: usize) -> Option<u32> {
     let (_, (start, safepoints)) = modules.range(pc..).next()?;
     let offset = u32::try_from(pc.checked_sub(*start)?).ok()?;
     let index = safepoints
         .binary_search_by_key(&offset, |&(at, _)| at)
         .ok()?;
     Some(safepoints[index].1)
+}
+
+/// Registers one module, and unregisters it.
+pub(super) fn register_once(
+    registry: &StackMapRegistry,
+    base: usize,
+    module: ModuleStackMaps,
+) -> Result<(), Failure> {
+    let registration = registry.register(base, module)?;
+    // SAFETY: no code runs at these addresses.
+    unsafe { registry.unregister(registration) }.map_err(|_| "the registration is of it")?;
+    Ok(())
+}
+
+/// Makes the entry of a small module in a B-tree.
+pub(super) fn sort_in(modules: &mut SortedModules, base: usize) {
+    modules.insert(base + CODE_BYTES as usize - 1, (base, vec![(5, 0)]));
+}
+
+/// Removes the entry of a module from a B-tree.
+pub(super) fn take_out(modules: &mut SortedModules, base: usize) {
+    modules.remove(&(base + CODE_BYTES as usize - 1));
+}
+
+/// Makes, registers and unregisters a small module at a random place among `x` others.
+fn register_anywhere(task: &Task) -> Result<Lines, Failure> {
+    let mut stopwatch = Stopwatch::new(task.effort);
+    let mut random = Random::new();
+    let others = random.shuffled(task.x).into_iter();
+    let mut between = || base(2 * random.below(task.x) + 1);
+    if task.contender == BTree {
+        let mut modules = SortedModules::new();
+        others.for_each(|index| sort_in(&mut modules, base(2 * index)));
+        stopwatch.run(|| {
+            let base = between();
+            sort_in(&mut modules, base);
+            take_out(&mut modules, base);
+        });
+    } else {
+        let registry = StackMapRegistry::new();
+        for index in others {
+            registry.register(base(2 * index), small_module()?)?;
+        }
+        let mut outcome = Ok(());
+        stopwatch.run(|| {
+            let module = small_module().map_err(Failure::from);
+            let registered = module.and_then(|module| register_once(&registry, between(), module));
+            if registered.is_err() {
+                outcome = registered;
+            }
+        });
+        outcome?;
+    }
+    let figure = stopwatch.figure().ok_or("nothing was timed")?;
+    Ok(vec![("", figure / 1e3)])
 }
 
 /// Registers and unregisters one module among `x` others.
@@ -149,10 +270,7 @@ fn register(task: &Task) -> Result<Lines, Failure> {
         }
         for _ in 0..iterations {
             let module = stopwatch.untimed(|| module(SAFEPOINTS))?;
-            let registration = registry.register(middle, module)?;
-            // SAFETY: no code runs at these addresses.
-            unsafe { registry.unregister(registration) }
-                .map_err(|_| "the registration is of this registry")?;
+            register_once(&registry, middle, module)?;
         }
     }
     let figure = stopwatch.figure().ok_or("nothing was timed")?;
