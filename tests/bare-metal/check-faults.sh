@@ -5,13 +5,17 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../checks/install.bash"
 hosts=("$@")
 [ ${#hosts[@]} -gt 0 ] || hosts=(x86_64 aarch64 aarch64-authenticated riscv64)
 found=0
 missed=0
 for fault in stack-map lost-root; do
     for host in "${hosts[@]}"; do
-        if said=$(BREAK=$fault "$here/run.sh" "$host"); then
+        code=0
+        said=$(BREAK=$fault "$here/run.sh" "$host") || code=$?
+        [ $code -ne $not_installed ] || exit $code
+        if [ $code -eq 0 ]; then
             echo "$host did not find the fault: $fault"
             missed=$((missed + 1))
         elif tail -n 1 <<<"$said" | grep -qx '[0-9]* passed, [1-9][0-9]* failed'; then

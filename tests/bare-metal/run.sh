@@ -17,8 +17,8 @@ out=$CARGO_TARGET_DIR/bare-metal
 fault=${BREAK:-}
 unset BREAK RUSTFLAGS
 
-# The oldest rustc that builds the workspace.
-oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$here/Cargo.toml")
+. "$root/tests/checks/debian-rust.bash"
+
 # Seconds that a machine may take to boot and run.
 patience=180
 # How kernels end QEMU if all went well.
@@ -67,17 +67,6 @@ boot() {
 
 # --- What the machine needs -------------------------------------------------------------------------------------------
 
-at_least() {
-    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
-}
-
-debian_rustc_is_fit() {
-    local rustc sources
-    rustc=$(/usr/bin/rustc --version 2>/dev/null | cut -d ' ' -f 2) || return 1
-    sources=$(ls -d /usr/src/rustc-* 2>/dev/null | sed 's/.*rustc-//' | sort -V | tail -n 1)
-    at_least "$rustc" "$oldest" && [ "$rustc" = "$sources" ]
-}
-
 rustup_has_targets() {
     local installed host
     installed=$(rustup target list --installed 2>/dev/null) || return 1
@@ -90,20 +79,12 @@ missing=()
 for machine in x86_64:x86 aarch64:arm riscv64:misc; do
     command -v "qemu-system-${machine%:*}" >/dev/null || missing+=("qemu-system-${machine#*:}")
 done
-rust=rustup
-if ! rustup_has_targets; then
+if rustup_has_targets; then
+    rust=rustup
+    install_packages "${missing[@]}"
+else
     rust=debian
-    debian_rustc_is_fit || missing+=(rustc-web rust-web-src)
-fi
-if [ ${#missing[@]} -gt 0 ]; then
-    echo "installing ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
-if [ $rust = debian ] && ! debian_rustc_is_fit; then
-    echo "Debian's rustc-web is older than $oldest, or differs from rust-web-src" >&2
-    exit 1
+    install_debian_rust "${missing[@]}"
 fi
 
 # --- Building ---------------------------------------------------------------------------------------------------------
@@ -120,7 +101,7 @@ build_kernel() {
         else
             # Debian ships no rust-lld; rustup's serves.
             PATH=$PATH:$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
-            RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc cargo "${flags[@]}" -Zbuild-std=core,alloc
+            debian_cargo "${flags[@]}" -Zbuild-std=core,alloc
         fi
     )
 }

@@ -13,10 +13,8 @@ baseline=tests/bench/instruction-counts.txt
 tolerance=5 # percent
 all=200000    # operations that one count is made of
 
-if ! command -v valgrind >/dev/null; then
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends valgrind
-fi
+. tests/checks/install.bash
+command -v valgrind >/dev/null || install_packages valgrind
 binary=${BINARY-}
 if [ -z "$binary" ]; then
     cargo build --release --locked --quiet -p vmexternref-bench --no-default-features

@@ -10,24 +10,15 @@ unset RUSTFLAGS
 
 targets="x86_64-unknown-none aarch64-unknown-none riscv64gc-unknown-none-elf thumbv7em-none-eabihf riscv32imac-unknown-none-elf"
 packages=(-p vmexternref-core -p vmexternref-frame-pointer)
-oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-
-debian_rustc_is_fit() {
-    local version
-    version=$(/usr/bin/rustc --version 2>/dev/null | cut -d ' ' -f 2) || return 1
-    [ -d "/usr/src/rustc-$version" ] && [ "$(printf '%s\n%s\n' "$version" "$oldest" | sort -V | head -n 1)" = "$oldest" ]
-}
+. tests/checks/debian-rust.bash
 
 check() { # target
     if grep -qx "$1" <<<"$(rustup target list --installed 2>/dev/null)"; then
         cargo check --quiet --locked --target "$1" "${packages[@]}"
         return
     fi
-    if ! debian_rustc_is_fit; then
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rustc-web rust-web-src >/dev/null
-    fi
-    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc cargo check --quiet --locked -Zbuild-std=core,alloc \
+    install_debian_rust
+    debian_cargo check --quiet --locked -Zbuild-std=core,alloc \
         --target-dir target/no-std --target "$1" "${packages[@]}"
 }
 

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Checks every interleaving of the registry's readers and writers with loom, within bounds.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom
+export RUSTFLAGS="--cfg loom"
+cargo test --quiet --locked -p vmexternref-core --test loom
