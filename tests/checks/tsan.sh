@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs the core's test that has several threads under ThreadSanitizer.
+#
+# The sanitizer has to see the synchronisation inside of `std`, which is therefore
+# compiled from Debian's copy of its sources.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+. tests/checks/debian-rust.bash
+install_debian_rust
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/tsan
+# Debian ships no runtime of the sanitizer; rustup's serves.
+runtime=$(echo "$(rustc --print target-libdir)"/librustc-*_rt.tsan.a)
+export RUSTFLAGS="-Zsanitizer=thread -Zexternal-clangrt -Zpre-link-arg=-Wl,--whole-archive,$runtime,--no-whole-archive"
+debian_cargo test --quiet --locked -Zbuild-std --target "$host" -p vmexternref-core --test registrations
