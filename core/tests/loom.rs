@@ -120,39 +120,14 @@ impl Registry {
     fn read(&self) -> Reading<'_> {
         Reading(self.versions.read())
     }
-
-    /// Runs `others` beside `writer`. When all are done, all but the last of `expected` versions
-    /// are freed.
-    fn run(
-        published_before: usize,
-        others: impl IntoIterator<Item = fn(&Self)>,
-        writer: fn(&Self),
-        expected: usize,
-    ) {
-        let registry = Self::new();
-        for _ in 0..published_before {
-            registry.publish();
-        }
-        let spawn = |work: fn(&Self)| {
-            let registry = Arc::clone(&registry);
-            thread::spawn(move || work(&registry))
-        };
-        let threads: Vec<_> = others.into_iter().map(spawn).collect();
-        writer(&registry);
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        registry.reclaim();
-        assert_eq!(registry.read().number(), expected);
-        let mut writer = registry.writer.lock().unwrap();
-        assert_eq!(writer.retired.parts(), [&vec![], &vec![]]);
-        assert_eq!(writer.freed.len(), expected - 1);
-        assert!(writer.retired.take().concat().is_empty());
-    }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
+        // A model that failed leaks: another panic would hide its message.
+        if std::thread::panicking() {
+            return;
+        }
         let mut writer = self.writer.lock().unwrap();
         let mut all = core::mem::take(&mut writer.freed);
         all.extend(NonNull::new(self.versions.newest()));
@@ -173,11 +148,36 @@ impl Reading<'_> {
     }
 }
 
-/// Explores the interleavings of `run` with at most `preemptions` of them.
-fn model(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
+/// Explores the interleavings of `others` and `writer` with at most `preemptions` of them, after
+/// `before` publications. When all are done, every version but the newest is freed.
+fn check<const OTHERS: usize>(
+    preemptions: usize,
+    before: usize,
+    others: [fn(&Registry); OTHERS],
+    writer: fn(&Registry),
+) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
-    builder.check(run);
+    builder.check(move || {
+        let registry = Registry::new();
+        for _ in 0..before {
+            registry.publish();
+        }
+        let threads = others.map(|work| {
+            let registry = Arc::clone(&registry);
+            thread::spawn(move || work(&registry))
+        });
+        writer(&registry);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        registry.reclaim();
+        let newest = registry.read().number();
+        let writer = registry.writer.lock().unwrap();
+        assert_eq!(newest, writer.published);
+        assert_eq!(writer.retired.parts(), [&vec![], &vec![]]);
+        assert_eq!(writer.freed.len(), newest - 1);
+    });
 }
 
 fn read_once(registry: &Registry) {
@@ -201,60 +201,35 @@ fn relieve(registry: &Registry) {
     assert!(first <= next.number());
 }
 
+fn publish_twice(registry: &Registry) {
+    registry.publish();
+    registry.publish();
+}
+
+fn publish_and_reclaim(registry: &Registry) {
+    registry.publish();
+    registry.reclaim();
+}
+
 #[test]
 fn a_reader_sees_whole_versions_that_are_alive() {
-    model(3, || {
-        Registry::run(
-            0,
-            [read_twice as fn(&_)],
-            |registry| {
-                registry.publish();
-                registry.publish();
-                registry.publish();
-            },
-            3,
-        );
+    check(3, 0, [read_twice], |registry| {
+        publish_twice(registry);
+        registry.publish();
     });
 }
 
 #[test]
 fn readers_that_relieve_each_other_see_versions_that_are_alive() {
-    model(2, || {
-        Registry::run(
-            1,
-            [relieve as fn(&_), read_once],
-            |registry| {
-                registry.publish();
-                registry.publish();
-            },
-            3,
-        );
-    });
+    check(2, 1, [relieve, read_once], publish_twice);
 }
 
 #[test]
 fn two_writers_free_nothing_that_is_read() {
-    model(2, || {
-        Registry::run(
-            1,
-            [read_once as fn(&_), Registry::publish],
-            Registry::publish,
-            3,
-        );
-    });
+    check(3, 1, [read_once, Registry::publish], Registry::publish);
 }
 
 #[test]
 fn readers_may_join_while_the_counters_turn() {
-    model(3, || {
-        Registry::run(
-            1,
-            [read_once as fn(&_), read_once],
-            |registry| {
-                registry.publish();
-                registry.reclaim();
-            },
-            2,
-        );
-    });
+    check(3, 1, [read_once, read_once], publish_and_reclaim);
 }
