@@ -12,7 +12,10 @@
 //! ```
 //!
 //! The value stands before the footer. Its alignment costs only its own padding, and compiled code
-//! finds the count at offset 0 whatever `T` is.
+//! finds the count at offset 0 whatever `T` is. What some kinds of boxes have besides stands behind
+//! the footer, so that the value is at the same distance in all boxes of `T`.
+
+pub(crate) mod trace;
 
 use crate::layout::{Offsets, WORD};
 use crate::quarantine::{self, Retired};
@@ -27,6 +30,7 @@ use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, forget, offset_of};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
+use trace::Trace;
 
 /// A reference-counted box for a host value, one word wide.
 ///
@@ -76,6 +80,16 @@ const _: () = {
 };
 
 impl VMExternData {
+    /// The footer of a new box, which has one reference.
+    #[inline]
+    pub(crate) fn new(kind: &'static Kind) -> Self {
+        Self {
+            ref_count: RefCount::one(),
+            kind,
+            one_thread: PhantomData,
+        }
+    }
+
     /// Whether a box can be at that address; null is not asked about.
     #[inline]
     pub(crate) fn can_be_at(word: usize) -> bool {
@@ -114,35 +128,65 @@ impl fmt::Debug for VMExternData {
     }
 }
 
+/// Finds the value behind the footer of a traced box.
+type AsTraced = unsafe fn(NonNull<VMExternData>) -> NonNull<dyn Trace>;
+
 /// What all boxes of one type share.
-struct Kind {
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
     type_id: TypeId,
     type_name: fn() -> &'static str,
     /// Bytes from the value to the footer.
     footer: usize,
     layout: Layout,
-    /// The value behind a footer.
+    /// The value of a box.
     as_any: unsafe fn(NonNull<VMExternData>) -> NonNull<dyn Any>,
+    /// The value of a traced box, which has a node of its collector behind its footer.
+    as_traced: Option<AsTraced>,
     /// Drops the value and frees the box.
     destroy: unsafe fn(NonNull<VMExternData>),
 }
 
+impl Kind {
+    /// The kind of traced boxes of the same type.
+    ///
+    /// # Safety
+    ///
+    /// The functions keep the contracts of the fields, and the layout is that of a box of this kind
+    /// with a node of its collector directly behind its footer.
+    pub(crate) const unsafe fn traced(
+        &self,
+        layout: Layout,
+        as_traced: AsTraced,
+        destroy: unsafe fn(NonNull<VMExternData>),
+    ) -> Self {
+        Self {
+            layout,
+            as_traced: Some(as_traced),
+            destroy,
+            ..*self
+        }
+    }
+}
+
 /// The layout of boxes of `T`, and what they share.
-struct KindOf<T>(PhantomData<T>);
+pub(crate) struct KindOf<T>(PhantomData<T>);
 
 impl<T: Any> KindOf<T> {
     /// The layout of a box, and the byte offset of its footer.
-    const LAYOUT: (Layout, usize) = match Layout::new::<T>().extend(Layout::new::<VMExternData>()) {
-        Ok((layout, footer)) => (layout.pad_to_align(), footer),
-        Err(_) => panic!("the value is too large to be boxed"),
-    };
+    pub(crate) const LAYOUT: (Layout, usize) =
+        match Layout::new::<T>().extend(Layout::new::<VMExternData>()) {
+            Ok((layout, footer)) => (layout.pad_to_align(), footer),
+            Err(_) => panic!("the value is too large to be boxed"),
+        };
 
-    const KIND: &'static Kind = &Kind {
+    pub(crate) const KIND: &'static Kind = &Kind {
         type_id: TypeId::of::<T>(),
         type_name: type_name::<T>,
         footer: Self::LAYOUT.1,
         layout: Self::LAYOUT.0,
         as_any: Self::as_any,
+        as_traced: None,
         destroy: Self::destroy,
     };
 
@@ -152,7 +196,7 @@ impl<T: Any> KindOf<T> {
     ///
     /// `data` is the footer of a box of a `T`, with the provenance of the whole box.
     #[inline]
-    unsafe fn value(data: NonNull<VMExternData>) -> NonNull<T> {
+    pub(crate) unsafe fn value(data: NonNull<VMExternData>) -> NonNull<T> {
         // SAFETY: the caller guarantees a box of a `T`, which starts so many bytes before its
         // footer.
         unsafe { data.byte_sub(Self::LAYOUT.1).cast() }
@@ -199,6 +243,24 @@ impl<T: Any> Drop for FreeOnDrop<T> {
         }
         // SAFETY: whoever made this guarantees a dead box of a `T`, allocated with this layout.
         unsafe { dealloc(KindOf::<T>::value(self.0).as_ptr().cast(), layout) }
+    }
+}
+
+/// Frees a box whose value is gone already, or keeps its memory in the quarantine.
+///
+/// # Safety
+///
+/// As for [`free`].
+pub(crate) unsafe fn retire_or_free(data: NonNull<VMExternData>) {
+    if !quarantine::CHECKS {
+        // SAFETY: the caller keeps the contract.
+        return unsafe { free(data) };
+    }
+    // SAFETY: the caller guarantees that the box is still allocated.
+    let bytes = unsafe { data.as_ref() }.kind.layout.size();
+    if let Some(Retired(data)) = quarantine::retire(Retired(data.cast()), bytes) {
+        // SAFETY: the quarantine gives back dead boxes, destroyed ones, each once.
+        unsafe { free(data.cast()) }
     }
 }
 
@@ -410,10 +472,24 @@ impl VMExternRef {
         a.0.cmp(&b.0)
     }
 
+    /// The footer, with the provenance of the whole box.
+    #[inline]
+    pub(crate) fn footer(&self) -> NonNull<VMExternData> {
+        self.0
+    }
+
     #[inline]
     pub(crate) fn data(&self) -> &VMExternData {
         // SAFETY: a `VMExternRef` holds one of the references that keep its box allocated.
         unsafe { self.0.as_ref() }
+    }
+
+    /// The value, if the box is a traced one.
+    #[inline]
+    pub(crate) fn as_traced(&self) -> Option<&dyn Trace> {
+        let as_traced = self.data().kind.as_traced?;
+        // SAFETY: the box is one of its kind, and lives as long as this reference.
+        Some(unsafe { as_traced(self.0).as_ref() })
     }
 
     /// Aborts if the box is dead, in builds that look for that.
@@ -497,6 +573,16 @@ impl DeadBox {
         self.0.as_ptr().expose_provenance()
     }
 
+    /// The handle to a box whose last reference was given up.
+    ///
+    /// # Safety
+    ///
+    /// No other handle to the box exists, and nobody has destroyed it.
+    #[inline]
+    pub(crate) unsafe fn new(data: NonNull<VMExternData>) -> Self {
+        Self(data)
+    }
+
     /// The handle that [`into_address`](Self::into_address) gave up; none at 0.
     ///
     /// # Safety
@@ -569,11 +655,7 @@ impl<T: Any> Allocation<T> {
         let footer: NonNull<VMExternData> = unsafe { self.start.add(KindOf::<T>::LAYOUT.1) }.cast();
         // SAFETY: `footer` is aligned, for the layout of the box has it there.
         unsafe {
-            footer.write(VMExternData {
-                ref_count: RefCount::one(),
-                kind: KindOf::<T>::KIND,
-                one_thread: PhantomData,
-            });
+            footer.write(VMExternData::new(KindOf::<T>::KIND));
         }
         forget(self);
         // Collections find boxes by words of frames, also those that never went through `as_raw`.

@@ -67,9 +67,14 @@ impl Garbage {
     /// Gives up `reference`; if it was the last one, the box joins the list.
     #[inline]
     pub(crate) fn give_up(&mut self, reference: VMExternRef) {
-        let Some(dead) = reference.release() else {
-            return;
-        };
+        if let Some(dead) = reference.release() {
+            self.push(dead);
+        }
+    }
+
+    /// Lets a dead box wait in the list.
+    #[inline]
+    pub(crate) fn push(&mut self, dead: DeadBox) {
         dead.ref_count().kill(0);
         let address = dead.into_address();
         match mem::replace(&mut self.youngest, address) {

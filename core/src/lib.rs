@@ -12,9 +12,11 @@
 //! section *Safety* of [`gc`]. A broken one leads to a leak and a
 //! [report](GcReport) wherever that can be told apart from a kept one.
 //!
-//! **Not suitable for** references that form cycles through host objects
-//! (they are counted, not traced), objects shared between threads, or
-//! compiled code that moves references to where no stack map names them.
+//! A [`CycleCollector`] frees host objects that refer to each other, if they can
+//! name their references.
+//!
+//! **Not suitable for** objects shared between threads, or compiled code that
+//! moves references to where no stack map names them.
 //!
 //! # How it works
 //!
@@ -73,6 +75,7 @@ extern crate std;
 mod activations_table;
 mod canary;
 mod comparing;
+mod cycles;
 mod entry_set;
 mod extern_ref;
 mod fault;
@@ -98,6 +101,8 @@ mod walker;
 pub use activations_table::{CanaryGuard, VMExternRefActivationsTable};
 pub use canary::StackCanary;
 pub use comparing::{ComparingWalker, Difference};
+pub use cycles::{CycleCollector, CycleOutcome, CycleReport, WeakExternRef};
+pub use extern_ref::trace::Trace;
 pub use extern_ref::{OutOfMemory, VMExternData, VMExternRef, drop_extern_ref, set_quarantine};
 pub use garbage::Garbage;
 pub use gc::{collect, gc};

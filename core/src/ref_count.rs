@@ -104,11 +104,17 @@ impl RefCount {
     #[inline]
     pub(crate) fn unmark(&self) -> bool {
         let word = self.0.get();
-        let marked = word & DEAD == MARK;
+        let marked = self.is_marked();
         if marked {
             self.0.set(word & !MARK);
         }
         marked
+    }
+
+    /// Whether the box has a mark.
+    #[inline]
+    pub(crate) fn is_marked(&self) -> bool {
+        self.0.get() & DEAD == MARK
     }
 
     /// Whether the last reference is gone.

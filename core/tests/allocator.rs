@@ -11,9 +11,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::catch_unwind;
 use std::rc::Rc;
 use vmexternref_core::{
-    Frame, GcOutcome, Matching, ModuleStackMaps, OutOfMemory, RegisterError, Registration,
-    StackMap, StackMapError, StackMapRegistry, StackWalker, VMExternRef,
-    VMExternRefActivationsTable, WalkEnd, gc, set_quarantine,
+    CycleCollector, CycleOutcome, Frame, GcOutcome, Matching, ModuleStackMaps, OutOfMemory,
+    RegisterError, Registration, StackMap, StackMapError, StackMapRegistry, StackWalker, Trace,
+    VMExternRef, VMExternRefActivationsTable, WalkEnd, gc, set_quarantine,
 };
 
 thread_local! {
@@ -233,6 +233,128 @@ fn a_table_gives_back_its_chunks() {
         assert_eq!(table.capacity(), 1);
     };
     assert_eq!(leaked_by(shrinks), 0);
+}
+
+// Cycles.
+
+/// Refers to itself, with room for so many references.
+#[derive(Default)]
+struct Circle(RefCell<Vec<VMExternRef>>, Rc<()>);
+
+impl Trace for Circle {
+    fn trace(&self, visit: &mut dyn FnMut(&VMExternRef)) {
+        self.0.borrow().iter().for_each(visit);
+    }
+
+    fn unlink(&self) {
+        drop(self.0.take());
+    }
+}
+
+fn close(circle: &VMExternRef) {
+    let links = &circle.downcast_ref::<Circle>().unwrap().0;
+    links.borrow_mut().push(circle.clone());
+}
+
+/// Refuses the n-th request and all later ones, for each n, until none is missing.
+#[test]
+fn a_traced_box_gives_its_value_back() {
+    let alive = Rc::new(());
+    for had_boxes in [false, true] {
+        let collector = CycleCollector::new();
+        let before = had_boxes.then(|| collector.new_traced(Circle::default()));
+        let mut requests = 0;
+        let made = loop {
+            let make = || collector.try_new_traced(Circle(RefCell::default(), alive.clone()));
+            match with_memory(requests, make) {
+                Ok(made) => break made,
+                Err(OutOfMemory(value)) => assert_eq!(Rc::strong_count(&value.1), 2),
+            }
+            assert_eq!(collector.collect().boxes, usize::from(had_boxes));
+            requests += 1;
+        };
+        // The first box needs what all boxes share.
+        assert!(requests <= if had_boxes { 1 } else { 2 });
+        assert_eq!((made.strong_count(), Rc::strong_count(&alive)), (1, 2));
+        drop((made, before));
+        assert_eq!(Rc::strong_count(&alive), 1);
+    }
+}
+
+#[test]
+fn collecting_cycles_needs_no_memory() {
+    let collector = CycleCollector::new();
+    assert_eq!(with_memory(0, || collector.collect()).boxes, 0);
+    let circles: Vec<_> = (0..100)
+        .map(|_| collector.new_traced(Circle::default()))
+        .collect();
+    circles.iter().for_each(close);
+    let before = REQUESTS.get();
+    let weak = with_memory(0, || circles[7].downgrade().unwrap());
+    drop(circles);
+    let report = with_memory(0, || {
+        assert!(weak.clone().upgrade().is_some());
+        collector.collect()
+    });
+    assert_eq!(report.outcome, CycleOutcome::Collected);
+    assert_eq!((report.freed, report.survivors), (100, 0));
+    assert_eq!(REQUESTS.get(), before);
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn a_collector_and_its_boxes_give_back_their_memory() {
+    let collector_first = || {
+        let collector = CycleCollector::new();
+        let [circle, held, other] = [(); 3].map(|()| collector.new_traced(Circle::default()));
+        close(&circle);
+        let weak = [&circle, &held].map(|reference| reference.downgrade().unwrap());
+        drop(circle);
+        drop(collector);
+        assert!(weak[0].upgrade().is_none() && weak[1].upgrade().is_some());
+        drop(held);
+        drop(weak);
+        drop(other);
+    };
+    assert_eq!(leaked_by(collector_first), 0);
+    let collector_last = || {
+        let collector = CycleCollector::new();
+        let weak = collector.new_traced(Circle::default()).downgrade();
+        drop(collector);
+        drop(weak);
+        drop(CycleCollector::new());
+    };
+    assert_eq!(leaked_by(collector_last), 0);
+}
+
+/// The allocator makes boxes of the same collector, and collects, whenever it is asked.
+#[test]
+fn an_allocator_may_make_boxes_and_collect_cycles() {
+    let leaked = leaked_by(|| {
+        let collector = Rc::new(CycleCollector::new());
+        let made = Rc::new(RefCell::new(Vec::with_capacity(10)));
+        let (inner, list) = (Rc::downgrade(&collector), made.clone());
+        RECLAIM.set(Some(Box::new(move || {
+            if let Some(collector) = inner.upgrade() {
+                let circle = collector.new_traced(Circle::default());
+                collector.collect();
+                if list.borrow().len() < 10 {
+                    list.borrow_mut().push(circle);
+                }
+            }
+        })));
+        let first = collector.new_traced(Circle::default());
+        drop(RECLAIM.take());
+        assert_eq!(made.borrow().len(), 2, "once for each request");
+        assert_eq!(collector.collect().boxes, 3);
+        made.borrow().iter().for_each(close);
+        close(&first);
+        drop(made.take());
+        assert_eq!(collector.collect().freed, 2);
+        drop(first);
+        assert_eq!(collector.collect().freed, 1);
+    });
+    assert_eq!(leaked, 0);
 }
 
 // Allocators that collect.

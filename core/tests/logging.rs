@@ -3,10 +3,10 @@
 //! A test binary of its own, because it sets the logger of the process.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use vmexternref_core::{
-    Frame, GcOutcome, GcReport, Matching, ModuleStackMaps, RecordedWalker, StackMap,
-    StackMapRegistry, VMExternRef, VMExternRefActivationsTable, WalkEnd, gc,
+    CycleCollector, Frame, GcOutcome, GcReport, Matching, ModuleStackMaps, RecordedWalker,
+    StackMap, StackMapRegistry, Trace, VMExternRef, VMExternRefActivationsTable, WalkEnd, gc,
 };
 
 thread_local! {
@@ -35,6 +35,13 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
+/// Hears every line from now on.
+fn listen() {
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(LevelFilter::Trace);
+    LINES.take();
+}
+
 /// One frame of three words, each of them live, and a table.
 struct Host {
     registry: StackMapRegistry,
@@ -44,9 +51,7 @@ struct Host {
 
 impl Host {
     fn new(verifies: bool) -> Self {
-        let _ = log::set_logger(&Logger);
-        log::set_max_level(LevelFilter::Trace);
-        LINES.take();
+        listen();
         let registry = StackMapRegistry::new();
         let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
         module.function(0..0x100).expect("a function");
@@ -175,4 +180,52 @@ fn a_logger_may_clone_drop_insert_and_collect() {
         assert_eq!(*lost.downcast_ref::<i32>().expect("alive"), 3);
         assert_eq!(*reference.downcast_ref::<i32>().expect("alive"), 1);
     }
+}
+
+/// Refers to itself, and says so once or twice.
+#[derive(Default)]
+struct Circle {
+    link: RefCell<Option<VMExternRef>>,
+    lies: Cell<bool>,
+}
+
+impl Trace for Circle {
+    fn trace(&self, visit: &mut dyn FnMut(&VMExternRef)) {
+        for _ in 0..1 + usize::from(self.lies.get()) {
+            self.link.borrow().iter().for_each(&mut *visit);
+        }
+    }
+
+    fn unlink(&self) {
+        drop(self.link.take());
+    }
+}
+
+#[test]
+fn a_cycle_collection_warns_of_values_that_lie() {
+    listen();
+    let collector = CycleCollector::new();
+    let weak = {
+        let circle = collector.new_traced(Circle::default());
+        let value = circle.downcast_ref::<Circle>().expect("it is a circle");
+        value.link.replace(Some(circle.clone()));
+        value.lies.set(true);
+        circle.downgrade().expect("it is traced")
+    };
+    let report = collector.collect();
+    assert_eq!(
+        lines_at(Level::Warn),
+        [format!("externref cycles: {report}")]
+    );
+    let circle = weak.upgrade().expect("it lives");
+    let value = circle.downcast_ref::<Circle>().expect("it is a circle");
+    value.lies.set(false);
+    drop(circle);
+    LINES.take();
+    let report = collector.collect();
+    assert_eq!(
+        lines_at(Level::Debug),
+        [format!("externref cycles: {report}")]
+    );
+    assert_eq!(report.freed, 1);
 }

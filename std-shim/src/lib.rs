@@ -11,11 +11,11 @@ pub use collection::{gc, insert_with_gc};
 #[cfg(feature = "backtrace")]
 pub use vmexternref_backtrace::{BacktraceWalker, UnwindTables, UnwindTablesError};
 pub use vmexternref_core::{
-    CanaryGuard, ComparingWalker, Difference, Frame, Garbage, GcOutcome, GcReport, Matching,
-    ModuleStackMaps, Offsets, OutOfMemory, RecordedWalker, RegisterError, Registration,
-    StackCanary, StackMap, StackMapError, StackMapRegistry, StackWalker, UnregisterError,
-    VMExternData, VMExternRef, VMExternRefActivationsTable, WalkEnd, collect, drop_extern_ref,
-    gc as gc_with, set_quarantine,
+    CanaryGuard, ComparingWalker, CycleCollector, CycleOutcome, CycleReport, Difference, Frame,
+    Garbage, GcOutcome, GcReport, Matching, ModuleStackMaps, Offsets, OutOfMemory, RecordedWalker,
+    RegisterError, Registration, StackCanary, StackMap, StackMapError, StackMapRegistry,
+    StackWalker, Trace, UnregisterError, VMExternData, VMExternRef, VMExternRefActivationsTable,
+    WalkEnd, WeakExternRef, collect, drop_extern_ref, gc as gc_with, set_quarantine,
 };
 #[cfg(all(
     feature = "frame-pointer",
