@@ -32,7 +32,8 @@ use safepoints::Safepoints;
 pub struct ModuleStackMaps {
     code_bytes: u32,
     matching: Matching,
-    functions: Vec<Range<u32>>,
+    /// Where each begins and ends.
+    functions: Vec<(u32, u32)>,
     /// Code offsets, each with the index of its map.
     safepoints: Vec<(u32, u32)>,
     maps: Vec<StackMap>,
@@ -72,7 +73,7 @@ impl ModuleStackMaps {
         if range.end > self.code_bytes {
             return Err(RegisterError::OutsideCode);
         }
-        push(&mut self.functions, range)
+        push(&mut self.functions, (range.start, range.end))
     }
 
     /// Declares which words are live at the safepoint at `offset`.

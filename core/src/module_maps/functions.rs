@@ -1,31 +1,31 @@
 //! The code ranges of a module's Wasm functions.
 
 use super::error::RegisterError;
+use super::lists::sort_by;
 use alloc::vec::Vec;
-use core::ops::Range;
 
-/// Ranges of code offsets, sorted, none overlapping.
+/// Where functions begin and end in the code, sorted, none overlapping.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Functions(Vec<Range<u32>>);
+pub(crate) struct Functions(Vec<(u32, u32)>);
 
 impl Functions {
-    pub(super) fn new(mut ranges: Vec<Range<u32>>) -> Result<Self, RegisterError> {
-        ranges.sort_unstable_by_key(|range| range.start);
-        if ranges.windows(2).any(|pair| pair[0].end > pair[1].start) {
+    pub(super) fn new(mut functions: Vec<(u32, u32)>) -> Result<Self, RegisterError> {
+        sort_by(&mut functions, |a, b| a <= b)?;
+        if functions.windows(2).any(|pair| pair[0].1 > pair[1].0) {
             return Err(RegisterError::OverlappingFunctions);
         }
-        Ok(Self(ranges))
+        Ok(Self(functions))
     }
 
-    /// The function whose call returns to `offset`.
+    /// Where the function begins whose call returns to `offset`.
     ///
     /// A call may be a function's last instruction, so that its return address
     /// is where the next function begins.
-    pub(super) fn calling(&self, offset: u32) -> Option<&Range<u32>> {
+    pub(super) fn calling(&self, offset: u32) -> Option<u32> {
         let call = offset.checked_sub(1)?;
-        let after = self.0.partition_point(|function| function.start <= call);
-        let function = self.0.get(after.checked_sub(1)?)?;
-        function.contains(&call).then_some(function)
+        let after = self.0.partition_point(|&(start, _)| start <= call);
+        let &(start, end) = self.0.get(after.checked_sub(1)?)?;
+        (call < end).then_some(start)
     }
 }
 
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn a_call_may_end_its_function() {
-        let functions = Functions::new(vec![0x20..0x30, 0..0x10, 0x30..0x40]).unwrap();
+        let functions = Functions::new(vec![(0x20, 0x30), (0, 0x10), (0x30, 0x40)]).unwrap();
         for (offset, start) in [
             (0, None),
             (1, Some(0)),
@@ -45,8 +45,7 @@ mod tests {
             (0x31, Some(0x30)),
             (0x41, None),
         ] {
-            let found = functions.calling(offset).map(|range| range.start);
-            assert_eq!(found, start, "{offset:#x}");
+            assert_eq!(functions.calling(offset), start, "{offset:#x}");
         }
     }
 }

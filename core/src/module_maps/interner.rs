@@ -1,7 +1,7 @@
 //! Storing equal stack maps once.
 
 use super::error::RegisterError;
-use super::lists::with_capacity;
+use super::lists::{sort_by, with_capacity};
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
 
@@ -13,10 +13,11 @@ pub(super) fn intern(maps: Vec<StackMap>) -> Result<Interned, RegisterError> {
     let count = u32::try_from(maps.len()).map_err(|_| RegisterError::OutOfMemory)?;
     let mut order = with_capacity(maps.len())?;
     order.extend(0..count);
-    order.sort_unstable_by(|&a, &b| maps[a as usize].content_cmp(&maps[b as usize]));
+    let map = |index: u32| &maps[index as usize];
+    sort_by(&mut order, |&a, &b| map(a).content_cmp(map(b)).is_le())?;
     let mut places = with_capacity(maps.len())?;
     places.resize(maps.len(), 0);
-    let runs = || order.chunk_by(|&a, &b| maps[a as usize] == maps[b as usize]);
+    let runs = || order.chunk_by(|&a, &b| map(a) == map(b));
     for (place, run) in (0..).zip(runs()) {
         for &index in run {
             places[index as usize] = place;

@@ -1,4 +1,4 @@
-//! Growing lists, when memory may be out.
+//! Growing lists when memory may be out, and sorting them in little code.
 
 use super::error::RegisterError;
 use alloc::vec::Vec;
@@ -22,4 +22,71 @@ pub(crate) fn push<T>(list: &mut Vec<T>, element: T) -> Result<(), RegisterError
     reserve(list, 1)?;
     list.push(element);
     Ok(())
+}
+
+/// Sorts a list, which keeps the order of equal elements.
+///
+/// What compilers emit is mostly sorted, and then only looked at. For the rest, a merge sort does:
+/// the standard library's sorts are faster, and 6 KiB of code for each type of element. Machines
+/// without an operating system have little room for code.
+pub(crate) fn sort_by<T: Copy>(
+    list: &mut Vec<T>,
+    in_order: impl Fn(&T, &T) -> bool,
+) -> Result<(), RegisterError> {
+    if list.is_sorted_by(&in_order) {
+        return Ok(());
+    }
+    let mut merged = with_capacity(list.len())?;
+    merged.extend_from_slice(list);
+    let mut sorted_run = 1;
+    while sorted_run < list.len() {
+        let pairs = list.chunks(2 * sorted_run);
+        for (pair, merged) in pairs.zip(merged.chunks_mut(2 * sorted_run)) {
+            let (left, right) = pair.split_at(sorted_run.min(pair.len()));
+            merge(left, right, merged, &in_order);
+        }
+        core::mem::swap(list, &mut merged);
+        sorted_run *= 2;
+    }
+    Ok(())
+}
+
+/// Fills `merged` from two sorted lists, whose lengths add up to its own.
+fn merge<'l, T: Copy>(
+    mut left: &'l [T],
+    mut right: &'l [T],
+    merged: &mut [T],
+    in_order: &impl Fn(&T, &T) -> bool,
+) {
+    for slot in merged {
+        let from = match (left.first(), right.first()) {
+            (Some(first), Some(other)) if !in_order(first, other) => &mut right,
+            (None, _) => &mut right,
+            _ => &mut left,
+        };
+        if let Some((first, rest)) = from.split_first() {
+            *slot = *first;
+            *from = rest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_list_is_sorted_and_equal_elements_keep_their_order() {
+        arbtest::arbtest(|u| {
+            let values = u.arbitrary::<Vec<u8>>()?;
+            let mut list: Vec<(u8, usize)> =
+                values.iter().map(|value| value % 16).zip(0..).collect();
+            let mut expected = list.clone();
+            expected.sort_by_key(|&(value, _)| value);
+            sort_by(&mut list, |a, b| a.0 <= b.0).unwrap();
+            assert_eq!(list, expected);
+            Ok(())
+        })
+        .budget_ms(200);
+    }
 }

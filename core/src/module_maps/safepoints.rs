@@ -3,6 +3,7 @@
 use super::buckets::Buckets;
 use super::error::RegisterError;
 use super::functions::Functions;
+use super::lists::sort_by;
 use super::matching::Matching;
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
@@ -24,7 +25,7 @@ impl Safepoints {
         maps: &[StackMap],
         functions: &Functions,
     ) -> Result<Self, RegisterError> {
-        list.sort_unstable();
+        sort_by(&mut list, |a, b| a <= b)?;
         list.dedup();
         if list.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(RegisterError::ConflictingSafepoints);
@@ -60,8 +61,8 @@ impl Safepoints {
 
 /// The map of the last safepoint before `offset` in the same function.
 fn find_preceding(list: &[(u32, u32)], offset: u32, functions: &Functions) -> Option<u32> {
-    let function = functions.calling(offset)?;
+    let start = functions.calling(offset)?;
     let after = list.partition_point(|&(at, _)| at < offset);
     let &(at, map) = list.get(after.checked_sub(1)?)?;
-    (function.start <= at).then_some(map)
+    (start <= at).then_some(map)
 }
