@@ -14,4 +14,6 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/tsan
 # Debian ships no runtime of the sanitizer; rustup's serves.
 runtime=$(echo "$(rustc --print target-libdir)"/librustc-*_rt.tsan.a)
 export RUSTFLAGS="-Zsanitizer=thread -Zexternal-clangrt -Zpre-link-arg=-Wl,--whole-archive,$runtime,--no-whole-archive"
+# A program goes astray after a race, and may never end.
+export TSAN_OPTIONS=halt_on_error=1
 debian_cargo test --quiet --locked -Zbuild-std --target "$host" -p vmexternref-core --test registrations
