@@ -53,6 +53,8 @@ pub struct VMExternRefActivationsTable {
     verifying: Cell<bool>,
     foreign_roots: Cell<bool>,
     warned: Cell<bool>,
+    /// Low bits that no reference has; a word with one of them is an immediate.
+    immediate_bits: Cell<u8>,
 }
 
 const _: () = {
@@ -95,6 +97,7 @@ impl VMExternRefActivationsTable {
             verifying: Cell::new(cfg!(debug_assertions)),
             foreign_roots: Cell::new(false),
             warned: Cell::new(false),
+            immediate_bits: Cell::new(0),
         }
     }
 
@@ -145,6 +148,45 @@ impl VMExternRefActivationsTable {
 
     pub(crate) fn allows_foreign_roots(&self) -> bool {
         self.foreign_roots.get()
+    }
+
+    /// Says which low bits mark an *immediate*: a word that is no reference.
+    ///
+    /// Language runtimes keep small integers in the words of references. A collection skips a live
+    /// word that has one of `bits`; it is no root. A table that was told nothing takes such a word
+    /// for a broken contract, keeps everything and reports it, and so does one that was told other
+    /// bits.
+    ///
+    /// Compiled code never inserts an immediate, counts it, or gives it to
+    /// [`drop_extern_ref`](crate::drop_extern_ref), and a host never makes a [`VMExternRef`] of it:
+    /// each tests the bits where it tests for null.
+    ///
+    /// ```
+    /// use vmexternref_core::VMExternRefActivationsTable;
+    ///
+    /// let table = VMExternRefActivationsTable::new();
+    /// assert!(table.set_immediate_bits(0b01).is_ok());
+    /// let integer = 42_usize << 1 | 0b01; // what compiled code may have for a reference
+    /// assert!(table.set_immediate_bits(integer).is_err(), "references have such bits");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ImmediateBitsError`], if `bits` are not all among
+    /// [`Offsets::immediate_bits`]; nothing has changed then.
+    pub fn set_immediate_bits(&self, bits: usize) -> Result<(), ImmediateBitsError> {
+        match u8::try_from(bits) {
+            Ok(bits) if bits & !Offsets::HOST.immediate_bits() == 0 => {
+                self.immediate_bits.set(bits);
+                Ok(())
+            }
+            _ => Err(ImmediateBitsError),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn immediate_bits(&self) -> usize {
+        usize::from(self.immediate_bits.get())
     }
 
     /// Whether this is the first time that nothing proved a walk.
@@ -442,6 +484,18 @@ unsafe fn free_chunk(chunk: *mut Slot, capacity: usize) {
         unsafe { dealloc(chunk.cast(), layout) }
     }
 }
+
+/// Some of the bits cannot mark immediates, because references have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImmediateBitsError;
+
+impl fmt::Display for ImmediateBitsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("references have some of the bits that should mark immediates")
+    }
+}
+
+impl core::error::Error for ImmediateBitsError {}
 
 impl Default for VMExternRefActivationsTable {
     fn default() -> Self {

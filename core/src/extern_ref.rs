@@ -76,6 +76,7 @@ const _: () = {
     assert!(offset_of!(VMExternData, ref_count) == Offsets::HOST.ref_count() as usize);
     assert!(size_of::<VMExternData>() == 2 * WORD);
     assert!(align_of::<VMExternData>() == WORD);
+    assert!(align_of::<VMExternData>() == Offsets::HOST.immediate_bits() as usize + 1);
     assert!(size_of::<Option<VMExternRef>>() == WORD);
 };
 
@@ -389,7 +390,8 @@ impl VMExternRef {
     /// # Safety
     ///
     /// `raw` came from [`into_raw`](Self::into_raw), or compiled code counted it; the reference it
-    /// owns is not used again.
+    /// owns is not used again. It is neither null nor an
+    /// [immediate](crate::VMExternRefActivationsTable::set_immediate_bits).
     #[inline]
     #[must_use]
     pub unsafe fn from_raw(raw: *mut u8) -> Self {

@@ -20,7 +20,7 @@ pub(crate) struct Walked {
     pub(crate) wasm_frames: usize,
     /// Live words, null ones included.
     pub(crate) words: usize,
-    /// Live words that were not null.
+    /// Live words that were neither null nor immediates.
     pub(crate) roots: usize,
     /// Roots that the visitor refused.
     pub(crate) faults: Faults,
@@ -51,8 +51,9 @@ impl Walked {
 
 /// Walks, and visits each live word that is not null.
 ///
-/// The visitor says what is wrong with a root, if anything is. The walk ends when it has passed
-/// every stack canary, unless the table verifies. Aborts if the walker unwinds.
+/// The visitor says what is wrong with a root, if anything is. One that it calls misaligned may be
+/// an immediate, and is then no root. The walk ends when it has passed every stack canary, unless
+/// the table verifies. Aborts if the walker unwinds.
 ///
 /// # Safety
 ///
@@ -69,6 +70,7 @@ pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
         recent: [Site::NOWHERE; RECENT],
         coverage: Coverage::new(table.canaries()),
         ends_at_canaries: !table.verifies(),
+        immediate_bits: table.immediate_bits(),
         visit,
         walked: Walked::NOTHING,
     };
@@ -178,6 +180,8 @@ struct FrameReader<'m, V> {
     recent: [Site<'m>; RECENT],
     coverage: Coverage<'m>,
     ends_at_canaries: bool,
+    /// A misaligned word with one of these bits is no reference.
+    immediate_bits: usize,
     visit: V,
     walked: Walked,
 }
@@ -280,15 +284,16 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
         }
     }
 
-    /// Visits those words of `block` that are not null.
+    /// Visits those words of `block` that are not null, and counts the roots among them.
     ///
     /// # Safety
     ///
     /// The words of the block that are live, the first of them at `start`, can be read.
     #[inline(always)]
     unsafe fn read_block(&mut self, start: usize, block: u64, pc: usize) {
-        let mut rest = block;
-        let mut roots = 0;
+        let (mut rest, mut roots) = (block, 0);
+        // Read once: the marks are written through pointers that might lead here.
+        let immediate_bits = self.immediate_bits;
         while rest != 0 {
             let slot = start + rest.trailing_zeros() as usize * WORD;
             rest &= rest - 1;
@@ -300,7 +305,12 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
             roots += 1;
             let root = Root { word, slot, pc };
             if let Err(fault) = (self.visit)(root) {
-                self.walked.faults.push(root, fault);
+                // Only here, so that no reference pays for immediates.
+                if fault == Fault::Misaligned && word & immediate_bits != 0 {
+                    roots -= 1;
+                } else {
+                    self.walked.faults.push(root, fault);
+                }
             }
         }
         self.walked.roots += roots;

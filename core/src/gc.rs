@@ -37,8 +37,9 @@ use crate::walker::{StackWalker, WalkEnd};
 /// # Safety
 ///
 /// - `walker` keeps the contract of [`StackWalker`], and the caller keeps its part of it.
-/// - Each stack map in `registry` tells the truth: the words it calls live are references or null,
-///   and every live reference of a frame that the walk meets is among them.
+/// - Each stack map in `registry` tells the truth: the words it calls live are references, null or
+///   [immediates](VMExternRefActivationsTable::set_immediate_bits), and every live reference of a
+///   frame that the walk meets is among them.
 /// - Every reference in a frame of Wasm was inserted into `table` when it entered the frame. (One
 ///   that was not, but is alive, is kept and reported.)
 /// - A host that enters Wasm under a [stack
@@ -183,7 +184,9 @@ unsafe fn trace_roots(
     // SAFETY: the caller keeps the contract of `gc`.
     unsafe {
         walk_roots(modules, table, walker, |root| {
-            log::trace!("externref gc: {root}");
+            if root.word & table.immediate_bits() == 0 {
+                log::trace!("externref gc: {root}");
+            }
             Ok(())
         });
     }

@@ -26,6 +26,10 @@
 //! A word that was loaded from a table or a global need not be inserted while that place still
 //! holds the reference: as long as nothing is stored, called or collected, and no stack map calls
 //! the word live.
+//!
+//! Where words may be
+//! [immediates](crate::VMExternRefActivationsTable::set_immediate_bits), compiled code does none of
+//! this for one, as for null.
 
 /// Bytes in a word of the host.
 pub(crate) const WORD: usize = size_of::<usize>();
@@ -89,6 +93,15 @@ impl Offsets {
         self.pointer_bytes
     }
 
+    /// The low bits of a word that are clear in every reference, and so may mark immediates.
+    ///
+    /// Compiled code tests for them before it inserts or counts a word, if its table was [told
+    /// so](crate::VMExternRefActivationsTable::set_immediate_bits).
+    #[must_use]
+    pub const fn immediate_bits(self) -> u8 {
+        self.pointer_bytes - 1
+    }
+
     /// Bytes in a slot of a table.
     #[must_use]
     pub const fn table_slot(self) -> u8 {
@@ -110,6 +123,7 @@ mod tests {
             let compiled = (offsets.ref_count(), offsets.table_next());
             assert_eq!(compiled, (0, 0));
             assert_eq!((offsets.table_end(), offsets.table_slot()), (end, slot));
+            assert_eq!(offsets.immediate_bits(), if bytes == 4 { 3 } else { 7 });
         }
     }
 

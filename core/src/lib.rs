@@ -98,7 +98,7 @@ mod stack_map;
 mod try_box;
 mod walker;
 
-pub use activations_table::{CanaryGuard, VMExternRefActivationsTable};
+pub use activations_table::{CanaryGuard, ImmediateBitsError, VMExternRefActivationsTable};
 pub use canary::StackCanary;
 pub use comparing::{ComparingWalker, Difference};
 pub use cycles::{CycleCollector, CycleOutcome, CycleReport, WeakExternRef};

@@ -104,7 +104,7 @@ pub struct GcReport {
     pub frames: usize,
     /// Frames of these that belong to Wasm functions.
     pub wasm_frames: usize,
-    /// Live words in frames, null ones and duplicates included.
+    /// Live words in frames, null ones, immediates and duplicates included.
     pub words: usize,
     /// Live references found in frames, duplicates included.
     pub roots: usize,

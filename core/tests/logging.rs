@@ -103,6 +103,11 @@ fn each_root_is_traced_and_the_report_is_for_debugging() {
         assert!(traced[0].contains(&root) && traced[0].contains("pc 0x1010"));
         assert!(lines_at(Level::Debug)[0].contains("swept"));
         assert!(lines_at(Level::Warn).is_empty() && lines_at(Level::Error).is_empty());
+        LINES.take();
+        host.table.set_immediate_bits(1).expect("a low bit");
+        host.stack[0] = 0xdead_beef;
+        assert_eq!(host.collect(WalkEnd::Complete).roots, 1);
+        assert_eq!(lines_at(Level::Trace), traced, "an immediate is no root");
     }
 }
 

@@ -46,6 +46,8 @@ impl World {
         let map = StackMap::new(None, 0..3).unwrap();
         module.safepoint(0x10, map).unwrap();
         world.registry.register(0x1000, module).unwrap();
+        // A word of a frame is a reference, null or an immediate.
+        world.table.set_immediate_bits(0b11).unwrap();
         world
     }
 
@@ -165,7 +167,7 @@ impl World {
         let words: Vec<[usize; FRAME_WORDS]> = self
             .stack
             .iter()
-            .map(|frame| frame.map(|word| word.map_or(0, |(_, word)| word)))
+            .map(|frame| frame.map(|word| word.map_or(self.operations & 0b11, |(_, word)| word)))
             .collect();
         let frames = words.iter().map(|words| frame(&words[0])).collect();
         // SAFETY: the frames lie in `words`, and the map describes them.
