@@ -1,9 +1,9 @@
 //! The program as people use it: good input, and every kind of bad input.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
-use vmexternref_engine::{EngineError, WalkerKind, assemble};
+use vmexternref_engine::{WalkerKind, assemble};
 
 /// A folder of its own for each test, gone at the end.
 struct Folder(PathBuf);
@@ -57,7 +57,7 @@ fn refuses(args: &[&str], words: &str) {
 
 /// Runs the program, which must succeed; its lines.
 #[track_caller]
-fn accepts(args: &[&str]) -> Vec<String> {
+pub(crate) fn accepts(args: &[&str]) -> Vec<String> {
     let output = engine(args);
     assert!(output.status.success(), "{args:?}: {output:?}");
     assert_eq!(lines(&output.stderr), [""; 0], "{args:?}");
@@ -281,19 +281,6 @@ fn the_current_frame_walker_answers_to_its_old_name() {
     let file = folder.file("nothing.wat", "(module)");
     let printed = accepts(&["run", &file, "--walker", "frame-pointer"]);
     assert_eq!(printed, ["walker: current-frame", "alive: 0"]);
-}
-
-#[test]
-fn the_readme_quotes_the_program() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../README.md");
-    let readme = fs::read_to_string(path).unwrap();
-    let error = EngineError::NoFramePointers.to_string();
-    let start = error.split(':').next().unwrap();
-    assert!(readme.contains(start), "{start:?} is not in the README");
-    for walker in WalkerKind::ALL {
-        let option = format!("`--walker {walker}`");
-        assert!(readme.contains(&option), "{option} is not in the README");
-    }
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod compile;
 mod contexts;
 mod host_functions;
 mod programs;
+mod readme;
 mod scripts;

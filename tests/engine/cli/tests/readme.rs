@@ -1,0 +1,140 @@
+//! The README quotes the program and the library as they are.
+
+use crate::command_line::accepts;
+use std::fs;
+use std::path::{Path, PathBuf};
+use vmexternref_engine::{EngineError, WalkerKind};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
+}
+
+fn readme() -> String {
+    fs::read_to_string(repository().join("README.md")).unwrap()
+}
+
+/// What stands between backquotes, in the README's lines and blocks of code alike.
+fn code_of(readme: &str) -> Vec<&str> {
+    readme.split('`').skip(1).step_by(2).collect()
+}
+
+/// The sources of the library and the program, with `…` for each value in a message.
+fn sources() -> String {
+    let mut folders = ["core/src", "walkers", "tests/engine/cli/src"]
+        .map(|folder| repository().join(folder))
+        .to_vec();
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    // A line that ends with a backslash goes on where the next one begins.
+    let mut lines = text.split("\\\n");
+    let mut joined = lines.next().unwrap().to_owned();
+    lines.for_each(|line| joined += line.trim_start());
+    let mut pieces = joined.split('{');
+    let mut text = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        match piece.split_once('}') {
+            Some((value, rest)) if !value.contains(char::is_whitespace) => {
+                text.push('…');
+                text += rest;
+            }
+            _ => text += piece,
+        }
+    }
+    text
+}
+
+/// The first column of the table of troubles.
+fn troubles(readme: &str) -> Vec<&str> {
+    let (_, section) = readme.split_once("## Troubleshooting").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|row| row.strip_prefix("| `"));
+    rows.map(|row| row.split_once('`').unwrap().0).collect()
+}
+
+#[test]
+fn every_message_that_the_readme_explains_exists() {
+    let (readme, sources) = (readme(), sources());
+    let troubles = troubles(&readme);
+    assert!(troubles.len() >= 10, "{troubles:?}");
+    for quoted in troubles {
+        let quoted = quoted.strip_prefix("error: ").unwrap_or(quoted);
+        for piece in quoted.replace("0x…", "…").split('…') {
+            assert!(
+                sources.contains(piece.trim()),
+                "{piece:?} of {quoted:?} is in no source"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_reason_to_keep_everything_is_explained() {
+    let (readme, sources) = (readme(), sources());
+    let troubles = troubles(&readme).join("\n").replace("0x…", "…");
+    let (_, display) = sources
+        .split_once("impl fmt::Display for GcOutcome")
+        .unwrap();
+    let (display, _) = display.split_once("\n}\n").unwrap();
+    let literals = display.split('"').skip(1).step_by(2);
+    let kept: Vec<&str> = literals
+        .filter(|literal| literal.starts_with("kept"))
+        .collect();
+    assert!(kept.len() >= 7, "{kept:?}");
+    for message in kept {
+        let message = message.split(':').next().unwrap();
+        assert!(
+            troubles.contains(message),
+            "{message:?} is not in the README"
+        );
+    }
+}
+
+#[test]
+fn the_readme_quotes_the_program() {
+    let readme = readme();
+    let error = EngineError::NoFramePointers.to_string();
+    let start = error.split(':').next().unwrap();
+    assert!(readme.contains(start), "{start:?} is not in the README");
+    for walker in WalkerKind::ALL {
+        let option = format!("`--walker {walker}`");
+        assert!(readme.contains(&option), "{option} is not in the README");
+    }
+    let help = ["run", "wast", "compile"].map(|command| accepts(&[command, "--help"]).join("\n"));
+    let commands = code_of(&readme).into_iter().flat_map(str::lines);
+    for command in commands.filter(|line| line.starts_with("--") || line.contains(" -- ")) {
+        let ours = command.split_once(" -- ").map_or(command, |(_, ours)| ours);
+        for option in ours.split(' ').filter(|word| word.starts_with("--")) {
+            let known = help.iter().any(|help| help.contains(option));
+            assert!(known, "{option} of {command:?} is in no help");
+        }
+    }
+}
+
+#[test]
+fn every_feature_of_the_shim_is_in_the_readme() {
+    let readme = readme();
+    let manifest = fs::read_to_string(repository().join("std-shim/Cargo.toml")).unwrap();
+    let (_, features) = manifest.split_once("[features]\n").unwrap();
+    let features: Vec<&str> = features
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name))
+        .filter(|&name| name != "default")
+        .collect();
+    assert!(features.len() >= 5, "{features:?}");
+    for feature in features {
+        assert!(
+            readme.contains(&format!("| `{feature}`")),
+            "{feature} is not in the README"
+        );
+    }
+}
