@@ -18,7 +18,7 @@ fn collect_in_vain() {
         let report = unsafe { gc(&registry, &table) };
         assert_eq!(report.outcome, GcOutcome::KeptUnproven);
     }
-    let full = VMExternRefActivationsTable::with_capacity(1, 1);
+    let full = VMExternRefActivationsTable::with_capacity(1, 2);
     full.insert_without_gc(VMExternRef::new(2));
     // SAFETY: no compiled code is on the stack.
     let report = unsafe { insert_with_gc(&full, VMExternRef::new(3), &registry) };
