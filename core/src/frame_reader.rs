@@ -136,6 +136,7 @@ impl<'m> Site<'m> {
         live: Live::Outside,
     };
 
+    #[inline]
     fn new(pc: usize, found: Found<'m>) -> Self {
         let (map, live) = match found {
             Found::Outside => (None, Live::Outside),

@@ -21,6 +21,7 @@ impl Functions {
     ///
     /// A call may be a function's last instruction, so that its return address
     /// is where the next function begins.
+    #[inline]
     pub(super) fn calling(&self, offset: u32) -> Option<u32> {
         let call = offset.checked_sub(1)?;
         let after = self.0.partition_point(|&(start, _)| start <= call);
