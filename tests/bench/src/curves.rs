@@ -1,6 +1,6 @@
 //! Curves over sizes, on logarithmic axes.
 
-use crate::contender::Contender::{self, Copying, Drc, Floor, Ours};
+use crate::contender::Contender::{self, BTree, Backtrace, Copying, Drc, Floor, Ours};
 use crate::engine::Failure;
 use crate::figures::Figures;
 use plotters::prelude::*;
@@ -49,13 +49,31 @@ const DRAWINGS: &[Drawing] = &[
         row: "W10",
         line: "",
     },
+    Drawing {
+        file: "w16.svg",
+        title: "Register and unregister a module among others",
+        x: "registered modules",
+        y: "µs per module",
+        row: "W16",
+        line: "",
+    },
+    Drawing {
+        file: "w19.svg",
+        title: "One collection below frames of the host",
+        x: "host frames on the stack",
+        y: "ns per collection",
+        row: "W19",
+        line: "",
+    },
 ];
 
 /// The contenders with a curve, their colours and their names.
-const LINES: [(Contender, RGBColor, &str); 4] = [
+const LINES: [(Contender, RGBColor, &str); 6] = [
     (Ours, RGBColor(200, 30, 30), "vmexternref"),
     (Drc, RGBColor(30, 90, 180), "Wasmtime, DRC"),
     (Copying, RGBColor(30, 140, 70), "Wasmtime, copying"),
+    (BTree, RGBColor(30, 90, 180), "B-tree"),
+    (Backtrace, RGBColor(150, 90, 20), "backtrace to the end"),
     (Floor, RGBColor(120, 120, 120), "floor"),
 ];
 

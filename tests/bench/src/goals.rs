@@ -450,6 +450,16 @@ pub(crate) const LINES: &[Line] = &[
     ),
     line!(
         "W17",
+        "processor",
+        "processor time beside 2 that collect",
+        "us",
+        last,
+        &[BTree],
+        Nothing,
+        "for comparison"
+    ),
+    line!(
+        "W17",
         "slowest",
         "the slowest beside 2 that collect",
         "ms",

@@ -4,7 +4,7 @@ use super::registry::{
     Random, SortedModules, base, find_sorted, register_once, small_module, sort_in, take_out,
 };
 use super::{Lines, Task, Workload};
-use crate::clock::median;
+use crate::clock::{median, thread_nanoseconds};
 use crate::contender::Contender::{BTree, Floor, Ours};
 use crate::engine::Failure;
 use crate::stopwatch::{Effort, Stopwatch};
@@ -123,15 +123,16 @@ fn register_beside(task: &Task, shared: &impl Shared) -> Result<Lines, Failure> 
     })
 }
 
-/// Real time: microseconds of one registration, and milliseconds of the slowest.
+/// Microseconds of one registration, its processor time, and milliseconds of the slowest.
+#[expect(clippy::cast_precision_loss, reason = "times of seconds at most")]
 fn time_registrations(effort: Effort, shared: &impl Shared) -> Result<Lines, Failure> {
     // The threads are more than the processors: the scheduler needs some turns.
     let batch = Duration::from_nanos(5 * effort.batch);
     let mut random = Random::new();
-    let (mut batches, mut slowest) = (Vec::new(), Duration::ZERO);
+    let (mut real, mut processor, mut slowest) = (Vec::new(), Vec::new(), Duration::ZERO);
     for _ in 0..effort.batches {
         let (begin, mut count) = (Instant::now(), 0);
-        let mut now = begin;
+        let (mut now, processor_begin) = (begin, thread_nanoseconds());
         while now - begin < batch {
             shared.register_and_remove(base(2 * random.below(MODULES) + 1))?;
             let end = Instant::now();
@@ -139,10 +140,16 @@ fn time_registrations(effort: Effort, shared: &impl Shared) -> Result<Lines, Fai
             now = end;
             count += 1;
         }
-        batches.push((now - begin).as_secs_f64() * 1e6 / f64::from(count));
+        let each = |nanoseconds: f64| nanoseconds / 1e3 / f64::from(count);
+        processor.push(each((thread_nanoseconds() - processor_begin) as f64));
+        real.push(each((now - begin).as_nanos() as f64));
     }
     Ok(vec![
-        ("each", median(&mut batches).ok_or("nothing was timed")?),
+        ("each", median(&mut real).ok_or("nothing was timed")?),
+        (
+            "processor",
+            median(&mut processor).ok_or("nothing was timed")?,
+        ),
         ("slowest", slowest.as_secs_f64() * 1e3),
     ])
 }
