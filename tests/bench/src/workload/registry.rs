@@ -279,7 +279,10 @@ fn register(task: &Task) -> Result<Lines, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SAFEPOINTS, base, find_sorted, module, return_addresses, sorted_modules};
+    use super::{
+        Random, SAFEPOINTS, SortedModules, base, find_sorted, module, register_once,
+        return_addresses, small_module, sort_in, sorted_modules, take_out,
+    };
     use vmexternref_core::StackMapRegistry;
 
     #[test]
@@ -297,5 +300,28 @@ mod tests {
         }
         assert!(!registry.is_wasm(base(3) + 5));
         assert_eq!(find_sorted(&sorted, base(3) + 5), None);
+    }
+
+    #[test]
+    fn a_shuffle_has_each_number_once() {
+        let mut numbers = Random::new().shuffled(100);
+        assert!(!numbers.is_sorted());
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..100));
+    }
+
+    #[test]
+    fn both_sides_forget_a_module_that_came_and_went() {
+        let (registry, mut sorted) = (StackMapRegistry::new(), SortedModules::new());
+        registry.register(base(0), small_module().unwrap()).unwrap();
+        register_once(&registry, base(1), small_module().unwrap()).unwrap();
+        for index in [0, 1] {
+            sort_in(&mut sorted, base(index));
+        }
+        take_out(&mut sorted, base(1));
+        for (index, known) in [(0, true), (1, false)] {
+            assert_eq!(registry.is_wasm(base(index) + 5), known);
+            assert_eq!(find_sorted(&sorted, base(index) + 5).is_some(), known);
+        }
     }
 }
