@@ -193,12 +193,13 @@ mod tests {
     #[test]
     fn nearest_preceding_stays_in_its_function() {
         let functions = [0..0x40, 0x40..0x80, 0x80..0xc0];
-        let safepoints: &[(u32, &[u32])] = &[(0x10, &[1]), (0x20, &[]), (0x90, &[2])];
+        let safepoints: &[(u32, &[u32])] = &[(0x10, &[1]), (0x20, &[]), (0x30, &[3]), (0x90, &[2])];
         let module = build(Matching::NearestPreceding, &functions, safepoints).unwrap();
         assert_eq!(found(&module, 0x05), Some(vec![]), "before the first");
         assert_eq!(found(&module, 0x10), Some(vec![]), "the call begins here");
         assert_eq!(found(&module, 0x15), Some(vec![1]));
         assert_eq!(found(&module, 0x25), Some(vec![]), "an empty map counts");
+        assert_eq!(found(&module, 0x40), Some(vec![3]));
         assert_eq!(
             found(&module, 0x50),
             Some(vec![]),

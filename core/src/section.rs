@@ -224,6 +224,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_section_that_is_too_large_is_refused() {
+        let refused = read(&vec![0; MAX_BYTES]).unwrap_err();
+        assert_eq!(refused, RegisterError::MalformedSection);
+        assert!(read(&[0; 4]).is_ok(), "no safepoints");
+    }
+
     /// With a map that they share, so that no other check can see the order.
     #[test]
     fn code_offsets_must_rise() {
