@@ -307,7 +307,7 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
             let root = Root { word, slot, pc };
             if let Err(fault) = (self.visit)(root) {
                 // Only here, so that no reference pays for immediates.
-                if fault == Fault::Misaligned && word & immediate_bits != 0 {
+                if word & immediate_bits != 0 {
                     roots -= 1;
                 } else {
                     self.walked.faults.push(root, fault);
