@@ -180,9 +180,10 @@ impl CycleCollector {
     /// was collected just before holds least back. Boxes of different collectors hold each other
     /// as anything outside does.
     ///
-    /// Values are traced, unlinked and dropped from here. They may do anything; a collection of
-    /// the same collector that they ask for does nothing, and says so. It also does nothing during
-    /// a walk of [`gc`](crate::gc) that has met one of its boxes.
+    /// Values are traced, unlinked and dropped from here, while each box has a reference or two
+    /// more. They may do anything; a collection of the same collector that they ask for does
+    /// nothing, and says so. It also does nothing during a walk of [`gc`](crate::gc) that has met
+    /// one of its boxes.
     ///
     /// # Panics
     ///

@@ -137,10 +137,8 @@ type AsTraced = unsafe fn(NonNull<VMExternData>) -> NonNull<dyn Trace>;
 pub(crate) struct Kind {
     type_id: TypeId,
     type_name: fn() -> &'static str,
-    /// Bytes from the value to the footer.
-    footer: usize,
     layout: Layout,
-    /// The value of a box.
+    /// The value of a box, with which its memory begins.
     as_any: unsafe fn(NonNull<VMExternData>) -> NonNull<dyn Any>,
     /// The value of a traced box, which has a node of its collector behind its footer.
     as_traced: Option<AsTraced>,
@@ -184,7 +182,6 @@ impl<T: Any> KindOf<T> {
     pub(crate) const KIND: &'static Kind = &Kind {
         type_id: TypeId::of::<T>(),
         type_name: type_name::<T>,
-        footer: Self::LAYOUT.1,
         layout: Self::LAYOUT.0,
         as_any: Self::as_any,
         as_traced: None,
@@ -273,9 +270,8 @@ pub(crate) unsafe fn retire_or_free(data: NonNull<VMExternData>) {
 unsafe fn free(data: NonNull<VMExternData>) {
     // SAFETY: the caller guarantees that the box is still allocated.
     let kind = unsafe { data.as_ref() }.kind;
-    // SAFETY: every box is allocated with the layout of its kind, and starts so many bytes before
-    // its footer.
-    unsafe { dealloc(data.byte_sub(kind.footer).as_ptr().cast(), kind.layout) }
+    // SAFETY: every box is allocated with the layout of its kind, and starts with its value.
+    unsafe { dealloc((kind.as_any)(data).as_ptr().cast(), kind.layout) }
 }
 
 /// Sets how many dead boxes keep their memory; says how many that are.

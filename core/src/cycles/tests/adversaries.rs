@@ -365,7 +365,7 @@ fn a_destructor_may_panic_while_boxes_are_given_back() {
     drop((b, c));
     let collect = || stage.collector.collect();
     assert!(catch_unwind(AssertUnwindSafe(collect)).is_err());
-    assert_eq!(stage.gone.borrow().len(), 1);
+    assert_eq!((stage.gone.borrow().len(), a.strong_count()), (1, 1));
     redeem(&weak.upgrade().unwrap());
     stage.assert_usable();
     drop(a);
@@ -496,4 +496,30 @@ fn every_method_may_collect_frames_and_other_collectors() {
     }
     assert_eq!(stage.gone.borrow().len(), 3);
     stage.assert_usable();
+}
+
+/// A collector that collects while another one traces takes no part in the other's counting.
+#[test]
+fn suspects_are_those_of_one_collector() {
+    let stage = Stage::new();
+    let (other, gone) = (Rc::new(CycleCollector::new()), Gone::default());
+    let nested = stage.evil();
+    let (inner, reports) = (other.clone(), stage.reports.clone());
+    set(&Evil::of(&nested).on_trace, move |_, _| {
+        reports.borrow_mut().push(inner.collect());
+    });
+    let [a, b, c] = stage.pair();
+    let holder = other.new_traced(Object::new(1, &gone));
+    link(&holder, &a);
+    drop((a, b, c));
+    let report = stage.collector.collect();
+    assert_freed(&report, 4, 0);
+    for report in stage.reports.take() {
+        assert_freed(&report, 1, 0);
+        assert_eq!(report.references, 1);
+    }
+    drop(holder);
+    assert_freed(&stage.collector.collect(), 4, 3);
+    assert_eq!(stage.gone.borrow().len(), 3);
+    redeem(&nested);
 }
