@@ -14,7 +14,7 @@ export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0
 
 # Left out are tests that end a child process on purpose, and those that only measure or refuse memory.
 for tests in \
-    "-p vmexternref-core --features wasmtime-environ --lib --test logging --test registrations" \
+    "-p vmexternref-core --features wasmtime-environ --lib --test immediates --test logging --test registrations" \
     "-p vmexternref-frame-pointer --lib" \
     "-p vmexternref-backtrace --lib" \
     "-p vmexternref --all-features --lib --tests"; do
