@@ -26,6 +26,9 @@ pub(crate) const PROGRAMS: &[Guest] = &[
     guest!("bulk_operations"),
     guest!("collection_between_arguments"),
     guest!("control_flow"),
+    guest!("cycle_in_frame"),
+    guest!("cycle_in_table"),
+    guest!("cyclic_garbage"),
     guest!("deep_recursion"),
     guest!("dropped_in_recursion"),
     guest!("finalizers"),
@@ -33,9 +36,11 @@ pub(crate) const PROGRAMS: &[Guest] = &[
     guest!("garbage"),
     guest!("globals"),
     guest!("indirect_calls"),
+    guest!("linked_list"),
     guest!("many_references"),
     guest!("multi_value"),
     guest!("nested_calls"),
+    guest!("random_graph"),
     guest!("safepoints_without_references"),
     guest!("start_and_growth"),
     guest!("tables"),
@@ -43,6 +48,7 @@ pub(crate) const PROGRAMS: &[Guest] = &[
     guest!("thousands_of_frames"),
     guest!("traps"),
     guest!("waiting_operands"),
+    guest!("weak_references"),
 ];
 
 /// A guest that runs out of stack. Its depth depends on the machine.

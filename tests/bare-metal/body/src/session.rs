@@ -30,11 +30,11 @@ pub(crate) struct Surroundings {
     pub(crate) placer: Rc<dyn CodePlacer>,
 }
 
-/// A store, and the count of its host objects.
+/// A store, and the host that counts and collects its objects.
 pub(crate) struct Session {
     store: Store,
     linker: Linker,
-    census: Census,
+    host: Host,
     totals: Rc<Cell<Totals>>,
 }
 
@@ -91,14 +91,13 @@ impl Session {
         let seen = Rc::clone(&totals);
         store.set_gc_observer(Box::new(move |report| seen.set(seen.get().add(report))));
         fault::lose_roots(&store);
-        let census = Census::default();
-        let host = Host::new(Rc::new(Silent), census.clone());
+        let host = Host::new(Rc::new(Silent), Census::default());
         let mut linker = Linker::new();
         host::define(&host, surroundings.heap, &store, &mut linker).map_err(words)?;
         Ok(Self {
             store,
             linker,
-            census,
+            host,
             totals,
         })
     }
@@ -118,7 +117,7 @@ impl Session {
         main.call(&self.store, args).map_err(words)
     }
 
-    /// Drops the store.
+    /// Drops the store, and collects the cycles that it leaves.
     ///
     /// # Errors
     ///
@@ -128,11 +127,12 @@ impl Session {
         let Self {
             store,
             linker,
-            census,
+            host,
             totals,
         } = self;
         store.gc();
         drop((store, linker));
+        host.collect_cycles();
         let totals = totals.get();
         equal(
             "the number of collections that kept everything",
@@ -144,7 +144,8 @@ impl Session {
             totals.contract_breaks,
             0,
         )?;
-        equal("the number of objects left alive", census.alive(), 0)?;
+        let alive = host.census().alive();
+        equal("the number of objects left alive", alive, 0)?;
         Ok(totals)
     }
 }

@@ -34,7 +34,7 @@ pub struct Settings {
     pub verification: bool,
     /// Whether to print each frame and each root that a collection finds.
     pub trace: bool,
-    /// Whether to print a line for each collection.
+    /// Whether to print a line for each collection, also of cycles.
     pub report_collections: bool,
     /// The addresses of the stack that guests run on.
     pub stack: Range<usize>,
@@ -119,6 +119,15 @@ impl Session {
             }));
         }
         let host = Host::new(Rc::new(settings.console.clone()), census);
+        if settings.report_collections {
+            let console = settings.console.clone();
+            host.set_cycle_observer(Box::new(move |report| {
+                // Most guests have no cells, and then the last collection has nothing to say.
+                if report.boxes != 0 {
+                    console.line(format_args!("cycles: {report}"));
+                }
+            }));
+        }
         let directory = Rc::new(Directory::new(settings.directory.clone()));
         let mut linker = Linker::new();
         host.define(&store, &mut linker)
@@ -191,10 +200,12 @@ impl Session {
         &self.directory
     }
 
-    /// Drops the store, and returns the number of host objects that are still alive.
+    /// Drops the store, collects the cycles that it leaves, and returns the number of host objects
+    /// that are still alive.
     pub fn finish(self) -> u64 {
-        let census = self.host.census().clone();
+        let host = self.host.clone();
         drop(self);
-        census.alive()
+        host.collect_cycles();
+        host.census().alive()
     }
 }

@@ -6,6 +6,7 @@ mod command_line;
 mod compared;
 mod compile;
 mod contexts;
+mod cycles;
 mod host_functions;
 mod programs;
 mod readme;

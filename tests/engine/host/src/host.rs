@@ -1,17 +1,24 @@
 //! Defines the module, and more functions in it.
 
-use crate::functions::FUNCTIONS;
+use crate::cycles::Cycles;
 use crate::object::{Census, HostKind};
 use crate::platform::Platform;
+use crate::references::References;
+use crate::{cells, functions};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
-use vmexternref_core::{OutOfMemory, VMExternRef};
+use vmexternref_core::{CycleReport, OutOfMemory, VMExternRef};
 use vmexternref_engine_runtime::{Caller, Func, FuncType, Linker, Store, Trap, Val, ValType};
 
 /// The state that the functions of the module share.
+///
+/// Its last clone collects the cycles that are left. So the host keeps one until its stores are
+/// gone, for until then Wasm tables and globals hold objects.
 #[derive(Clone, Debug)]
 pub struct Host {
     census: Census,
+    cycles: Rc<Cycles>,
     platform: Rc<dyn Platform>,
 }
 
@@ -27,7 +34,11 @@ impl Host {
     /// A host on `platform` whose objects `census` counts.
     #[must_use]
     pub fn new(platform: Rc<dyn Platform>, census: Census) -> Self {
-        Self { census, platform }
+        Self {
+            census,
+            cycles: Rc::default(),
+            platform,
+        }
     }
 
     /// Counts the host objects.
@@ -48,7 +59,8 @@ impl Host {
     ///
     /// When there is no memory.
     pub fn define(&self, store: &Store, linker: &mut Linker) -> Result<(), OutOfMemory> {
-        self.define_more(&FUNCTIONS, self, store, linker)
+        self.define_more(&functions::FUNCTIONS, self, store, linker)?;
+        self.define_more(&cells::FUNCTIONS, self, store, linker)
     }
 
     /// Defines more functions in the module, which all find a clone of `state`.
@@ -102,6 +114,34 @@ impl Host {
     pub fn object(&self, kind: impl FnOnce() -> HostKind) -> Val {
         let object = || self.census.object(kind());
         Val::ExternRef(VMExternRef::try_new_with(object).ok())
+    }
+
+    /// A reference to a new cell, or null without memory.
+    #[must_use]
+    pub fn cell(&self) -> Val {
+        let cell = self.census.object(HostKind::Cell(References::default()));
+        Val::ExternRef(self.cycles.collector().try_new_traced(cell).ok())
+    }
+
+    /// Frees the cells that only cells keep alive.
+    ///
+    /// The entries of a store's activations table hold cells, as Wasm tables and globals do, also
+    /// when the frames for which they were made are gone. So collect the store before.
+    pub fn collect_cycles(&self) -> CycleReport {
+        self.cycles.collect()
+    }
+
+    /// Whether so many cells were made since the last cycle collection that another pays.
+    #[must_use]
+    pub fn is_cycle_collection_due(&self) -> bool {
+        self.cycles.collector().is_due()
+    }
+
+    /// Calls `observer` with the report of every cycle collection from now on.
+    ///
+    /// The one that the last clone does is not reported.
+    pub fn set_cycle_observer(&self, observer: Box<dyn Fn(&CycleReport)>) {
+        self.cycles.set_observer(observer);
     }
 }
 

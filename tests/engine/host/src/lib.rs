@@ -13,6 +13,12 @@
 //! | `try_call` | `[funcref] -> [i32]` | the same; the number of its trap, or 0 |
 //! | `call_with` | `[funcref externref externref] -> [externref]` | calls a function with both references |
 //! | `new_finalized` | `[i64 funcref] -> [externref]` | an object whose destructor calls the function with the number |
+//! | `cell` | `[] -> [externref]` | a new cell: an object with two references, null at first; null without memory |
+//! | `cell_get` | `[externref i32] -> [externref]` | reference 0 or 1 of a cell; a trap for all else |
+//! | `cell_set` | `[externref i32 externref] -> []` | sets it, to any object or null |
+//! | `collect_cycles` | `[] -> []` | frees the cells that only cells keep alive |
+//! | `weak` | `[externref] -> [externref]` | a new object that refers to a cell and does not keep it alive |
+//! | `upgrade` | `[externref] -> [externref]` | the cell that a weak reference refers to; null if it is dead |
 //!
 //! *You provide* a [`Platform`]: a console, and a way to catch panics where there is one. *You get*
 //! a [`Host`] that defines these functions in a linker, counts its objects in a [`Census`], and
@@ -46,6 +52,28 @@
 //! assert_eq!(host.census().alive(), 1);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
+//!
+//! # Cycles
+//!
+//! Cells can refer to each other, so a [`CycleCollector`](vmexternref_core::CycleCollector) traces
+//! them. All other objects are leaves, and cost what they would without it.
+//!
+//! Who holds a cell:
+//!
+//! - Cells, which say so by [`Trace`](vmexternref_core::Trace).
+//! - Everything that counts: other objects, Wasm tables and globals, the host's own references, and
+//!   the entries of the activations table. The result of `cell_get` goes to Wasm through that table
+//!   as any result does. For the collector these are holders from outside, and so alive.
+//!
+//! An entry outlives the frame that it was made for until the table is collected. So `gc` and then
+//! `collect_cycles` frees everything that is dead; `collect_cycles` alone leaves the cells that an
+//! old entry reaches.
+//!
+//! Nobody has to ask. `cell` collects cycles before it makes a cell, when a collection is due: when
+//! there are twice as many cells as the last one left, and at least 512 (more where they have many
+//! references, see [`CycleCollector::is_due`](vmexternref_core::CycleCollector::is_due)). So the
+//! pause is that of a visit to so many cells, and the cost for each cell made stays flat. Only
+//! `cell` and `collect_cycles` collect cycles. In a store with zeal each `cell` does.
 
 #![no_std]
 
@@ -53,10 +81,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod cells;
+mod cycles;
 mod functions;
 mod host;
 mod object;
 mod platform;
+mod references;
 mod shown;
 #[cfg(test)]
 mod testing;
@@ -64,4 +95,5 @@ mod testing;
 pub use host::{Host, HostFunction, mistyped};
 pub use object::{Census, Finalized, HostKind, HostObject, Resource};
 pub use platform::Platform;
+pub use references::References;
 pub use shown::{Shown, ShownRef};

@@ -1,13 +1,14 @@
 //! The objects behind the guest's references.
 
 use crate::platform::Platform;
+use crate::references::References;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 use core::any::Any;
 use core::cell::Cell;
 use core::fmt;
-use vmexternref_core::VMExternRef;
+use vmexternref_core::{Trace, VMExternRef, WeakExternRef};
 use vmexternref_engine_runtime::{Func, Trap, Val, WeakStore};
 
 /// Counts the host objects that are alive.
@@ -72,6 +73,21 @@ impl Drop for HostObject {
     }
 }
 
+/// Only cells own references.
+impl Trace for HostObject {
+    fn trace(&self, visit: &mut dyn FnMut(&VMExternRef)) {
+        if let HostKind::Cell(references) = &self.kind {
+            references.trace(visit);
+        }
+    }
+
+    fn unlink(&self) {
+        if let HostKind::Cell(references) = &self.kind {
+            references.unlink();
+        }
+    }
+}
+
 impl fmt::Debug for HostObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostObject({})", self.kind)
@@ -86,6 +102,10 @@ pub enum HostKind {
     Value(i64),
     /// A number whose destructor calls the guest.
     Finalized(Finalized),
+    /// References to other objects.
+    Cell(References),
+    /// A reference to a cell that does not keep it alive.
+    Weak(WeakExternRef),
     /// Something that only some hosts have, such as an open file.
     Resource(Box<dyn Resource>),
 }
@@ -94,13 +114,13 @@ pub enum HostKind {
 pub trait Resource: Any + fmt::Debug + fmt::Display {}
 
 impl HostKind {
-    /// The number that the object holds, unless it is a resource.
+    /// The number that the object holds, if it holds one.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
         match self {
             Self::Value(number) => Some(*number),
             Self::Finalized(object) => Some(object.number),
-            Self::Resource(_) => None,
+            Self::Cell(_) | Self::Weak(_) | Self::Resource(_) => None,
         }
     }
 
@@ -119,6 +139,8 @@ impl fmt::Display for HostKind {
         match self {
             Self::Value(number) => write!(f, "value {number}"),
             Self::Finalized(object) => write!(f, "finalized value {}", object.number),
+            Self::Cell(_) => f.write_str("cell"),
+            Self::Weak(_) => f.write_str("weak reference"),
             Self::Resource(resource) => resource.fmt(f),
         }
     }

@@ -31,8 +31,9 @@ pub(super) struct CommandLine {
 pub(super) enum Command {
     /// Runs a module: its start function, then one of its exports.
     ///
-    /// The first line of the output names the walker. The last one, `alive: N`, counts the host
-    /// objects that outlived the store.
+    /// The first line of the output names the walker. Each collection of references has a line that
+    /// begins with `gc:`, each of cycles one that begins with `cycles:`. The last line, `alive: N`,
+    /// counts the host objects that outlived the store.
     #[command(after_help = run_limits())]
     Run(RunArgs),
     /// Runs scripts in the language of the specification's tests.

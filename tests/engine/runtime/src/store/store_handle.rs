@@ -68,6 +68,12 @@ impl Store {
         self.inner.zeal.set(on);
     }
 
+    /// Whether zeal mode is on.
+    #[must_use]
+    pub fn is_zealous(&self) -> bool {
+        self.inner.zeal.get()
+    }
+
     /// Calls `observer` with the report of every collection from now on.
     pub fn set_gc_observer(&self, observer: Box<dyn Fn(&GcReport)>) {
         let before = self.inner.observer.replace(Some(Rc::from(observer)));

@@ -1,0 +1,48 @@
+//! The cycle collector of a host, and who hears of its collections.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use core::cell::RefCell;
+use core::fmt;
+use vmexternref_core::{CycleCollector, CycleReport};
+
+/// A function that gets the report of every cycle collection.
+type Observer = dyn Fn(&CycleReport);
+
+/// A cycle collector, and who hears of its collections.
+#[derive(Default)]
+pub(crate) struct Cycles {
+    collector: CycleCollector,
+    observer: RefCell<Option<Rc<Observer>>>,
+}
+
+impl Cycles {
+    /// Makes traced boxes.
+    pub(crate) fn collector(&self) -> &CycleCollector {
+        &self.collector
+    }
+
+    /// Frees cycles, and tells the observer.
+    pub(crate) fn collect(&self) -> CycleReport {
+        let report = self.collector.collect();
+        let observer = self.observer.borrow().clone();
+        if let Some(observer) = observer {
+            observer(&report);
+        }
+        report
+    }
+
+    /// Calls `observer` with the report of every collection from now on.
+    pub(crate) fn set_observer(&self, observer: Box<Observer>) {
+        let before = self.observer.replace(Some(Rc::from(observer)));
+        drop(before);
+    }
+}
+
+impl fmt::Debug for Cycles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cycles")
+            .field("collector", &self.collector)
+            .finish_non_exhaustive()
+    }
+}
