@@ -9,6 +9,7 @@ use core::alloc::Layout;
 use core::cell::Cell;
 use core::fmt;
 use core::mem::offset_of;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 type Slot = Option<VMExternRef>;
@@ -296,6 +297,19 @@ impl VMExternRefActivationsTable {
             // SAFETY: the caller guarantees that the guard is dropped first.
             _link: unsafe { self.canaries.link(canary) },
         }
+    }
+
+    /// Takes away the canaries in `stack`, a range of addresses, for a host that frees a stack on
+    /// which Wasm is suspended.
+    ///
+    /// Unwinding the stack takes them away too, and drops what its frames own.
+    ///
+    /// # Safety
+    ///
+    /// No frame in `stack` runs, returns or unwinds any more.
+    pub unsafe fn discard_stack_canaries(&self, stack: &Range<usize>) {
+        // SAFETY: the links lie in frames that never drop them, as the caller guarantees.
+        unsafe { self.canaries.discard(stack) };
     }
 
     pub(crate) fn canaries(&self) -> &CanaryChain {

@@ -13,6 +13,7 @@
 //! ```
 
 use core::cell::Cell;
+use core::ops::Range;
 use core::ptr;
 
 /// One call into Wasm, as a place on the stack.
@@ -98,6 +99,30 @@ impl CanaryChain {
         }
     }
 
+    fn unlink(&self, canary: &StackCanary) {
+        let (younger, older) = (canary.younger.get(), canary.older.get());
+        // SAFETY: whoever linked the neighbours guarantees that they are unlinked before they go.
+        let (of_younger, of_older) = unsafe { (younger.as_ref(), older.as_ref()) };
+        let holder = of_younger.map_or(&self.youngest, |younger| &younger.older);
+        holder.set(older);
+        if let Some(of_older) = of_older {
+            of_older.younger.set(younger);
+        }
+    }
+
+    /// Unlinks each canary that lies in `stack`, a range of addresses.
+    ///
+    /// # Safety
+    ///
+    /// The [`Link`]s of these canaries are never dropped.
+    pub(crate) unsafe fn discard(&self, stack: &Range<usize>) {
+        // Unlinking leaves a canary's own words alone, so the iterator goes on from there.
+        let gone = self
+            .iter()
+            .filter(|canary| stack.contains(&canary.address()));
+        gone.for_each(|canary| self.unlink(canary));
+    }
+
     fn iter(&self) -> impl Iterator<Item = &StackCanary> {
         // SAFETY: whoever linked a canary guarantees that it is unlinked before it goes.
         let youngest = unsafe { self.youngest.get().as_ref() };
@@ -114,14 +139,7 @@ pub(crate) struct Link<'a> {
 
 impl Drop for Link<'_> {
     fn drop(&mut self) {
-        let (younger, older) = (self.canary.younger.get(), self.canary.older.get());
-        // SAFETY: whoever linked the neighbours guarantees that they are unlinked before they go.
-        let (of_younger, of_older) = unsafe { (younger.as_ref(), older.as_ref()) };
-        let holder = of_younger.map_or(&self.chain.youngest, |younger| &younger.older);
-        holder.set(older);
-        if let Some(of_older) = of_older {
-            of_older.younger.set(younger);
-        }
+        self.chain.unlink(self.canary);
     }
 }
 
@@ -383,6 +401,35 @@ mod tests {
                 assert_eq!(linked, expected.collect::<Vec<_>>());
             }
             assert!(chain.is_empty() && chain.was_used());
+        }
+    }
+
+    #[test]
+    fn a_stack_that_is_thrown_away_takes_its_canaries_along() {
+        let stack = Stack::new(5);
+        let at = |index: usize| stack.canaries[index].address();
+        for (gone, left) in [
+            (at(1)..at(3), &[0, 3, 4][..]),
+            (at(0)..at(2), &[2, 3, 4]),
+            (at(3)..at(4) + 1, &[0, 1, 2]),
+            (at(2)..at(2), &[0, 1, 2, 3, 4]),
+            (0..usize::MAX, &[]),
+        ] {
+            let chain = CanaryChain::new();
+            // SAFETY: the links go before the canaries.
+            let link = |canary| unsafe { chain.link(canary) };
+            let links: Vec<_> = stack.canaries.iter().map(link).collect();
+            // SAFETY: the links of these canaries are forgotten below.
+            unsafe { chain.discard(&gone) };
+            let linked: Vec<_> = chain.iter().map(StackCanary::address).collect();
+            let expected: Vec<_> = left.iter().rev().map(|&index| at(index)).collect();
+            assert_eq!(linked, expected, "{gone:x?}");
+            for link in links {
+                if gone.contains(&link.canary.address()) {
+                    core::mem::forget(link);
+                }
+            }
+            assert!(chain.is_empty());
         }
     }
 }

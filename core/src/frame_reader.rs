@@ -1,7 +1,7 @@
 //! Reading frames: which live words do they hold, and did the walk get far enough?
 
 use crate::activations_table::VMExternRefActivationsTable;
-use crate::canary::Coverage;
+use crate::canary::{CanaryChain, Coverage};
 use crate::fault::{Fault, Faults, Root};
 use crate::layout::WORD;
 use crate::module_maps::Found;
@@ -53,7 +53,7 @@ impl Walked {
 ///
 /// The visitor says what is wrong with a root, if anything is. One that it calls misaligned may be
 /// an immediate, and is then no root. The walk ends when it has passed every stack canary, unless
-/// the table verifies. Aborts if the walker unwinds.
+/// the table verifies or the walker proves its end. Aborts if the walker unwinds.
 ///
 /// # Safety
 ///
@@ -65,10 +65,16 @@ pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
     walker: &W,
     visit: impl FnMut(Root) -> Result<(), Fault>,
 ) -> Walked {
+    let no_canaries = CanaryChain::new();
+    let canaries = if walker.proves_end() {
+        &no_canaries
+    } else {
+        table.canaries()
+    };
     let mut reader = FrameReader {
         modules,
         recent: [Site::NOWHERE; RECENT],
-        coverage: Coverage::new(table.canaries()),
+        coverage: Coverage::new(canaries),
         ends_at_canaries: !table.verifies(),
         immediate_bits: table.immediate_bits(),
         visit,

@@ -30,5 +30,5 @@ pub use vmexternref_core::{
 pub use vmexternref_frame_pointer::CurrentFrameWalker;
 #[cfg(feature = "frame-pointer")]
 pub use vmexternref_frame_pointer::{
-    ActivationRecord, ActivationsWalker, RecordOffsets, host_has_frame_pointers,
+    ActivationRecord, ActivationsWalker, RecordOffsets, StacksWalker, host_has_frame_pointers,
 };

@@ -10,6 +10,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use arbtest::arbitrary::{Result as Arbitrary, Unstructured};
 use core::cell::{Cell, RefCell};
+use core::ops::ControlFlow;
 use core::ptr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -34,6 +34,11 @@ const RECORD_ON_TOP: bool = cfg!(any(
 /// x86, `AArch64` and RISC-V; for a host frame it need not mean anything. The oldest frame's is
 /// `None`, and so is every frame's on other architectures.
 ///
+/// An unwinder may go on from a coroutine's stack to the stack that resumed it, and cannot tell. If
+/// the table has references on a third stack, the host wraps this walker in one that marks the
+/// first frame of each stack ([`Frame::new_stack`]). Otherwise canaries of a stack that lies
+/// between the two would count as passed.
+///
 /// A walk to the end is [`WalkEnd::Unproven`]: the end of the stack looks like code without tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BacktraceWalker;

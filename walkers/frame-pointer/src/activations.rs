@@ -17,6 +17,9 @@ use vmexternref_core::{Frame, StackWalker, WalkEnd};
 /// visited frame is [surely one of compiled code](Frame::compiled): a collection keeps everything
 /// if one lies in no registered module.
 ///
+/// `Complete` is said of one record. If compiled code holds references of one table on several
+/// stacks, a collection needs [`StacksWalker`](crate::StacksWalker).
+///
 /// What trampolines do, done by hand on an array that stands for a stack:
 ///
 /// ```
@@ -97,6 +100,43 @@ impl<'r> ActivationsWalker<'r> {
             Ok(exit_fp..entry_fp)
         }
     }
+
+    /// Walks, with a visitor that can become part of the loop.
+    #[inline(always)]
+    pub(crate) fn follow(&self, mut visit: impl FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        let mut lowest = self.stack.start;
+        for activation in self.record.activations() {
+            if activation == Activation::default() {
+                continue;
+            }
+            let bounds = match self.bounds(activation, lowest) {
+                Ok(bounds) => bounds,
+                Err(unsound) => {
+                    let pc = (activation.exit_pc != 0).then_some(activation.exit_pc);
+                    return WalkEnd::stopped(unsound.reason(), pc);
+                }
+            };
+            lowest = bounds.end + RECORD;
+            let chain = Chain {
+                pc: Some(activation.exit_pc),
+                record: activation.exit_fp,
+                end: activation.entry_fp,
+                bounds,
+            };
+            let end = chain.follow(word_of_stack, |link| {
+                visit(Frame::new(link.pc, Some(link.sp), Some(link.fp)).of_compiled_code())
+            });
+            match end {
+                ChainEnd::Reached { .. } => {}
+                ChainEnd::Interrupted => return WalkEnd::INTERRUPTED,
+                ChainEnd::Broken { reason, last } => {
+                    let pc = last.map_or(activation.exit_pc, |link| link.pc);
+                    return WalkEnd::stopped(reason.reason(), Some(pc));
+                }
+            }
+        }
+        WalkEnd::Complete
+    }
 }
 
 /// Why an activation's record cannot be believed.
@@ -134,38 +174,12 @@ unsafe impl StackWalker for ActivationsWalker<'_> {
     // A collection pays for each frame: with this inlined it makes no call for a frame.
     #[inline(always)]
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-        let mut lowest = self.stack.start;
-        for activation in self.record.activations() {
-            if activation == Activation::default() {
-                continue;
-            }
-            let bounds = match self.bounds(activation, lowest) {
-                Ok(bounds) => bounds,
-                Err(unsound) => {
-                    let pc = (activation.exit_pc != 0).then_some(activation.exit_pc);
-                    return WalkEnd::stopped(unsound.reason(), pc);
-                }
-            };
-            lowest = bounds.end + RECORD;
-            let chain = Chain {
-                pc: Some(activation.exit_pc),
-                record: activation.exit_fp,
-                end: activation.entry_fp,
-                bounds,
-            };
-            let end = chain.follow(word_of_stack, |link| {
-                visit(Frame::new(link.pc, Some(link.sp), Some(link.fp)).of_compiled_code())
-            });
-            match end {
-                ChainEnd::Reached { .. } => {}
-                ChainEnd::Interrupted => return WalkEnd::INTERRUPTED,
-                ChainEnd::Broken { reason, last } => {
-                    let pc = last.map_or(activation.exit_pc, |link| link.pc);
-                    return WalkEnd::stopped(reason.reason(), Some(pc));
-                }
-            }
-        }
-        WalkEnd::Complete
+        self.follow(visit)
+    }
+
+    #[inline]
+    fn proves_end(&self) -> bool {
+        true
     }
 }
 
@@ -175,67 +189,14 @@ mod tests {
     use crate::activation::Activation;
     use crate::chain::{RECORD, WORD};
     use crate::layout::ActivationRecord;
+    use crate::made_stack::{Stack, enter, record_of, walk};
     use core::ops::ControlFlow;
     use std::vec::Vec;
-    use vmexternref_core::{Frame, StackWalker, WalkEnd};
-
-    /// Words that play the stack, at an address that may be read.
-    #[repr(align(16))]
-    struct Stack([usize; 32]);
-
-    impl Stack {
-        /// Makes a stack of frame records, given as (word, word its frame pointer leads to, pc).
-        fn new(records: &[(usize, usize, usize)]) -> std::boxed::Box<Self> {
-            let mut stack = std::boxed::Box::new(Self([0xbad; 32]));
-            let base = (&raw const stack.0).addr();
-            for &(word, older, pc) in records {
-                stack.0[word] = base + older * WORD;
-                stack.0[word + 1] = pc;
-            }
-            stack
-        }
-
-        fn at(&self, word: usize) -> usize {
-            self.0.as_ptr().expose_provenance() + word * WORD
-        }
-
-        fn activation(&self, exit: usize, exit_pc: usize, entry: usize) -> Activation {
-            Activation {
-                exit_pc,
-                exit_fp: self.at(exit),
-                entry_fp: self.at(entry),
-            }
-        }
-
-        fn frame(&self, pc: usize, sp: usize, fp: usize) -> Frame {
-            Frame::new(pc, Some(self.at(sp)), Some(self.at(fp))).of_compiled_code()
-        }
-    }
+    use vmexternref_core::{StackWalker, WalkEnd};
 
     /// How a walk ends that stopped at `pc`, for whatever reason.
     fn stopped_at(pc: Option<usize>, end: WalkEnd) -> bool {
         matches!(end, WalkEnd::Stopped { pc: at, .. } if at == pc)
-    }
-
-    fn walk(walker: &ActivationsWalker<'_>) -> (Vec<Frame>, WalkEnd) {
-        let mut frames = Vec::new();
-        let end = walker.walk(&mut |frame| {
-            frames.push(frame);
-            ControlFlow::Continue(())
-        });
-        (frames, end)
-    }
-
-    fn record_of(activation: Activation) -> ActivationRecord {
-        let record = ActivationRecord::new();
-        record.set_youngest(activation);
-        record
-    }
-
-    /// `enter`, for closures that play the part of compiled code.
-    fn enter<R>(record: &ActivationRecord, f: impl FnOnce() -> R) -> R {
-        // SAFETY: the tests record addresses within a `Stack` that outlives the walk.
-        unsafe { record.enter(f) }
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl ActivationRecord {
     /// - Once that compiled code has returned, `f` uses no walker over this record: what the
     ///   record then says is stale.
     /// - `f` ends by returning or panicking, before any `enter` outside it does; a host that
-    ///   switches stacks has a record for each.
+    ///   switches stacks has a record for each (see [`swap`](Self::swap)).
     #[inline]
     pub unsafe fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         let saved = Saved {
@@ -53,6 +53,42 @@ impl ActivationRecord {
         self.set_youngest(Activation::default());
         self.older.set(ptr::from_ref(&saved));
         f()
+    }
+
+    /// Exchanges what two records say, when a host switches stacks.
+    ///
+    /// For hosts whose compiled code finds one record in its context, which then is that of the
+    /// running stack. `other` belongs to the stack that runs next, and then holds what the record
+    /// said of the stack that does not run any more.
+    ///
+    /// ```
+    /// use vmexternref_frame_pointer::ActivationRecord;
+    ///
+    /// let (in_context, of_coroutine) = (ActivationRecord::new(), ActivationRecord::new());
+    /// let resume = || assert!(in_context.is_idle(), "the coroutine has not called Wasm yet");
+    /// // SAFETY: the records are exchanged again before `enter` ends, and no trampoline writes to
+    /// // them.
+    /// unsafe {
+    ///     in_context.enter(|| {
+    ///         in_context.swap(&of_coroutine);
+    ///         resume();
+    ///         in_context.swap(&of_coroutine);
+    ///     });
+    /// }
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// - An [`enter`](Self::enter) begins and ends only while the record that it was called on
+    ///   holds what belongs to its stack.
+    /// - The stack of an `enter` that neither returned nor panicked keeps its memory for as long as
+    ///   a walker over either record may be used.
+    #[inline]
+    pub unsafe fn swap(&self, other: &Self) {
+        let youngest = self.youngest();
+        self.set_youngest(other.youngest());
+        other.set_youngest(youngest);
+        self.older.swap(&other.older);
     }
 
     /// Every activation, youngest first.
@@ -139,6 +175,36 @@ mod tests {
         });
         assert_eq!(result, "result");
         assert_eq!(all(&record), [numbered(0)]);
+    }
+
+    #[test]
+    fn records_that_are_swapped_keep_their_activations_together() {
+        let (context, coroutine) = (ActivationRecord::new(), ActivationRecord::new());
+        // SAFETY: each `enter` ends while the records are as they were when it began.
+        let swap = || unsafe { context.swap(&coroutine) };
+        enter(&context, || {
+            context.set_youngest(numbered(1));
+            swap();
+            assert!(context.is_idle() && !coroutine.is_idle());
+            enter(&context, || {
+                context.set_youngest(numbered(2));
+                enter(&context, || {
+                    context.set_youngest(numbered(3));
+                    swap();
+                    assert_eq!(all(&context), [numbered(1), numbered(0)]);
+                    assert_eq!(
+                        all(&coroutine),
+                        [numbered(3), numbered(2), numbered(0)],
+                        "suspended"
+                    );
+                    swap();
+                });
+                assert_eq!(all(&context), [numbered(2), numbered(0)]);
+            });
+            swap();
+            assert_eq!(all(&context), [numbered(1), numbered(0)]);
+        });
+        assert!(context.is_idle() && coroutine.is_idle());
     }
 
     #[test]

@@ -53,6 +53,12 @@ impl ActivationRecord {
         }
     }
 
+    /// Whether no [`enter`](Self::enter) of this record runs.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.older.get().is_null()
+    }
+
     /// The return address of the youngest exit trampoline, or 0.
     #[must_use]
     pub fn exit_pc(&self) -> usize {
@@ -84,7 +90,7 @@ impl fmt::Debug for ActivationRecord {
             .field("exit_pc", &format_args!("{:#x}", self.exit_pc()))
             .field("exit_fp", &format_args!("{:#x}", self.exit_fp()))
             .field("entry_fp", &format_args!("{:#x}", self.entry_fp()))
-            .field("nested", &!self.older.get().is_null())
+            .field("nested", &!self.is_idle())
             .finish()
     }
 }

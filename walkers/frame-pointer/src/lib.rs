@@ -50,14 +50,35 @@
 //! - Enter Wasm through [`ActivationRecord::enter`], so that an inner call does not overwrite what
 //!   the outer one recorded.
 //! - Leave Wasm through an exit trampoline for every call that may collect, or run a destructor.
-//! - One record for one context on one stack.
+//! - One record for one context on one stack, and a walk over all records of a context
+//!   ([Several stacks](#several-stacks)).
 //!
 //! # Not suitable for
 //!
 //! - Compiled code without frame pointers: use the walker over the `backtrace` crate.
-//! - One record whose nested activations lie on different stacks (fibers): such a walk is
-//!   `Stopped`. A record for each stack works.
+//! - One record whose nested activations lie on different stacks: such a walk is `Stopped`.
 //! - Stacks that grow towards higher addresses.
+//!
+//! # Several stacks
+//!
+//! A host that suspends a guest in the middle of a host call (async host functions, green threads,
+//! generators) has several stacks with live references of one table. What it does, step by step:
+//!
+//! 1. *It makes a stack*, with an [`ActivationRecord`] of its own. The record goes into the set of
+//!    the context's stacks, which the host keeps as it likes: a list, a run queue.
+//! 2. *It switches* stacks, in host code. Right before, it gives compiled code the record of the
+//!    stack that runs next: where compiled code finds the record at a fixed place of its context,
+//!    the host [swaps](ActivationRecord::swap) it. It also exchanges whatever else belongs to a
+//!    stack: its limit, its trap handler.
+//! 3. *It collects*, on any of the stacks, with a [`StacksWalker`] over the records of all: the
+//!    running one, those that are suspended, and those that wait for the stack that they resumed.
+//!    The walk proves its end, so canaries do not matter. A walker that sees only the running stack
+//!    passes no canary of the others, and its collections keep everything.
+//! 4. *It throws a stack away* while Wasm is suspended on it. It resumes the stack once more, and
+//!    the host function that suspended it traps: the call ends, and host frames release what they
+//!    own. Or it frees the stack as it is. Then it takes the record out of the set first, and the
+//!    canaries out of the table (`VMExternRefActivationsTable::discard_stack_canaries`). Either
+//!    way, the references of the Wasm frames go at the next collection.
 //!
 //! # Example
 //!
@@ -86,7 +107,10 @@ mod arch;
 mod chain;
 mod entering;
 mod layout;
+#[cfg(test)]
+mod made_stack;
 mod probe;
+mod stacks;
 
 #[cfg(all(
     target_pointer_width = "64",
@@ -113,3 +137,4 @@ pub use activations::ActivationsWalker;
 pub use current_frame::CurrentFrameWalker;
 pub use layout::{ActivationRecord, RecordOffsets};
 pub use probe::host_has_frame_pointers;
+pub use stacks::StacksWalker;

@@ -106,7 +106,7 @@ impl<F: Fn(usize)> Meddler<F> {
 
 // SAFETY: it breaks the contract on purpose, and each test says what must come of it.
 unsafe impl<F: Fn(usize)> StackWalker for Meddler<F> {
-    fn walk(&self, visit: &mut dyn FnMut(Frame) -> core::ops::ControlFlow<()>) -> WalkEnd {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         self.walks.set(self.walks.get() + 1);
         let end = self.walker.walk(visit);
         (self.after)(self.walks.get());
@@ -134,7 +134,7 @@ impl Changing {
 
 // SAFETY: it breaks the contract on purpose, and the test holds what it hides.
 unsafe impl StackWalker for Changing {
-    fn walk(&self, visit: &mut dyn FnMut(Frame) -> core::ops::ControlFlow<()>) -> WalkEnd {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         self.walks[usize::from(self.second.replace(true))].walk(visit)
     }
 }

@@ -182,6 +182,43 @@ fn a_walk_ends_when_every_canary_was_passed() {
     assert_eq!(report.walk_end, Some(WalkEnd::INTERRUPTED));
 }
 
+/// A walker that proves its end, such as one over activation records.
+struct Proving(RecordedWalker);
+
+// SAFETY: as for `RecordedWalker`.
+unsafe impl StackWalker for Proving {
+    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+        self.0.walk(visit)
+    }
+
+    fn proves_end(&self) -> bool {
+        true
+    }
+}
+
+/// A canary proves nothing that a proving walker does not: its walk goes to its own end.
+#[test]
+fn a_walk_that_proves_its_end_passes_canaries_by() {
+    for (end, outcome) in [
+        (WalkEnd::Complete, GcOutcome::Swept),
+        (STOPPED, GcOutcome::KeptUncovered),
+    ] {
+        let host = host_with_a_frame();
+        let canary = StackCanary::new();
+        let at = ptr::from_ref(&canary).addr();
+        // SAFETY: the guard goes before the canary.
+        let _guard = unsafe { host.table.set_stack_canary(&canary) };
+        let mut frames = vec![host_frame(at), host_frame(at + 1)];
+        frames.extend(host.frames().iter().map(|frame| frame.on_new_stack()));
+        // SAFETY: the frames are true, as those of a host that keeps the contract.
+        let report = unsafe {
+            let walker = Proving(RecordedWalker::new(frames, end));
+            gc(&host.registry, &host.table, &walker)
+        };
+        assert_eq!((report.outcome, report.roots), (outcome, 1), "{end}");
+    }
+}
+
 #[test]
 fn kept_references_carry_no_mark() {
     let mut host = Host::new();
