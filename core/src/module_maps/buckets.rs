@@ -152,9 +152,14 @@ impl Buckets {
     fn search(&self, offset: u32, mut step: impl FnMut()) -> Option<u32> {
         let bucket = self.buckets.get(self.scale.home(offset)?)?;
         if bucket.crowd.1 == 0 {
-            let mut pairs = bucket.offsets.iter().zip(&bucket.values);
-            let found = pairs.find(|&(&there, _)| there == offset)?;
-            return (offset != 0).then_some(*found.1);
+            // At most one is the same. It compares with all, so that there is nothing to predict.
+            let (mut found, mut value) = (false, 0);
+            for (&there, &its_value) in bucket.offsets.iter().zip(&bucket.values) {
+                let same = there == offset;
+                found |= same;
+                value |= its_value & u32::from(same).wrapping_neg();
+            }
+            return (found && offset != 0).then_some(value);
         }
         let (start, len) = (bucket.crowd.0 as usize, bucket.crowd.1 as usize);
         let crowd = &self.crowd[start..start + len];

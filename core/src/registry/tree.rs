@@ -110,6 +110,7 @@ impl<E> Change<'_, E> {
         let mut rows = unsafe { self.replace(node) };
         let rank = rows.rank(key);
         if rows.level == 0 {
+            rows.appended = entry.is_some() && rank == rows.len;
             match entry {
                 Some(entry) => rows.put(rank..rank, &Rows::leaf(key, entry)),
                 None => rows.put(rank - 1..rank, &Rows::none(0)),
@@ -131,6 +132,7 @@ impl<E> Change<'_, E> {
                 theirs.followed_by(&below)
             };
         }
+        rows.appended = below.appended && range.end == rows.len;
         rows.put(range, &self.nodes(&below));
         rows
     }
@@ -150,10 +152,19 @@ impl<E> Change<'_, E> {
     }
 
     /// Puts `rows` into one node, or two if they are too many; returns the rows above them.
+    ///
+    /// Keys that come in rising order, as a compiler's do, never go back to the first of two nodes:
+    /// it gets as many rows as it may.
     fn nodes(&mut self, rows: &Rows<E>) -> Rows<E> {
-        let nodes = if rows.len > MOST { 2 } else { 1 };
+        let first = if rows.len <= MOST {
+            rows.len
+        } else if rows.appended {
+            rows.len - LEAST
+        } else {
+            rows.len.div_ceil(2)
+        };
         let mut above = Rows::none(rows.level + 1);
-        for part in rows.as_slice().chunks(rows.len.div_ceil(nodes)) {
+        for part in rows.as_slice().chunks(first) {
             let spare = self.spares.pop();
             let mut node = spare.expect("the writer has as many as a change needs");
             node.fill(rows.level, part);
@@ -178,6 +189,8 @@ impl<E> Change<'_, E> {
 /// Rows of one level on their way from old nodes to new ones.
 struct Rows<E> {
     level: u32,
+    /// Whether the last row is new, here and on all levels below.
+    appended: bool,
     len: usize,
     rows: [Row; 2 * MOST],
     entries: PhantomData<E>,
@@ -187,6 +200,7 @@ impl<E> Rows<E> {
     fn none(level: u32) -> Self {
         Self {
             level,
+            appended: false,
             len: 0,
             rows: [(0, NonNull::dangling()); 2 * MOST],
             entries: PhantomData,
