@@ -453,6 +453,25 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_come_in_rising_order_fill_their_nodes() {
+        const KEYS: usize = 1000;
+        let mut host = Host::new();
+        (0..KEYS).for_each(|key| host.insert(key));
+        host.check();
+        let mut leaves = 0;
+        let root = NonNull::new(host.root).unwrap();
+        // SAFETY: the host keeps the tree.
+        unsafe {
+            for_each(root, &mut |below| {
+                if let Below::Node(node) = below {
+                    leaves += usize::from(node.as_ref().level() == 0);
+                }
+            });
+        }
+        assert!(leaves <= KEYS / (MOST - LEAST), "{leaves} leaves");
+    }
+
+    #[test]
     fn the_ends_of_the_address_space_are_keys_too() {
         let mut host = Host::new();
         for key in [0, usize::MAX - 1, 1] {
