@@ -1,4 +1,5 @@
-//! The engine as a whole: programs, scripts, two stores on one stack, and the command line.
+//! The engine as a whole: programs, scripts, two stores on one stack, several stacks of one store,
+//! and the command line.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics says what failed")]
 
@@ -11,3 +12,4 @@ mod host_functions;
 mod programs;
 mod readme;
 mod scripts;
+mod stacks;

@@ -15,6 +15,21 @@
 //! assert_eq!(ExternType::Global(ty).to_string(), "global (mut externref)");
 //! ```
 //!
+//! # Calls that are suspended
+//!
+//! An async host suspends a call inside a host function and goes on elsewhere. For that it runs
+//! each such call on a stack of its own, such as a coroutine's:
+//!
+//! 1. It makes the coroutine, and tells the store where its stack is: [`Store::add_stack`].
+//! 2. It starts the coroutine, and later resumes it, inside [`GuestStack::run`]. The coroutine
+//!    calls Wasm as any other code does. If it calls several stores, each is told.
+//! 3. A host function that has to wait suspends its coroutine. Then `run` returns, and the host
+//!    resumes another coroutine, calls the store itself, or collects. Collections see the frames of
+//!    every stack.
+//! 4. To cancel a call, the host resumes the coroutine once more and tells it so. The host function
+//!    returns a [`Trap`], which ends the call. Or the host drops the [`GuestStack`], and then the
+//!    coroutine's stack without unwinding it: frames of Wasm cannot be unwound.
+//!
 //! # Panics in host functions
 //!
 //! Host functions and destructors of host objects run above compiled frames, which cannot be
@@ -45,7 +60,7 @@ pub use code::{CodePlacer, Module, PlacedCode};
 pub use error::{AccessError, CallError, InstantiateError, LoadError, PlaceError, Trap};
 pub use external::{Extern, Global, Memory, Table};
 pub use instantiation::{Instance, Linker};
-pub use store::{Limits, Store, WeakStore};
+pub use store::{GuestStack, Limits, Store, WeakStore};
 pub use value::{Func, Val};
 pub use vmexternref_engine_abi::{
     Architecture, Builtin, BuiltinType, CompiledModule, ConstExpr, DataSegment, ElementSegment,

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use vmexternref_backtrace::BacktraceWalker;
 use vmexternref_core::{Frame, StackMapRegistry, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::{Store, WeakStore};
-use vmexternref_frame_pointer::{ActivationsWalker, CurrentFrameWalker, host_has_frame_pointers};
+use vmexternref_frame_pointer::{CurrentFrameWalker, host_has_frame_pointers};
 
 /// How a collection finds stack frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum WalkerKind {
-    /// From the activation record of the store, Wasm frames only.
+    /// From the activation records of the store, Wasm frames only.
     #[default]
     Activations,
     /// With the platform's unwinder and unwind tables, host frames included.
@@ -34,10 +34,10 @@ impl WalkerKind {
         stack: Range<usize>,
     ) -> Result<Box<dyn StackWalker>, EngineError> {
         Ok(match self {
-            Self::Activations => Box::new(StoreActivations {
-                store: store.downgrade(),
-                stack,
-            }),
+            Self::Activations => {
+                store.set_stack_bounds(stack);
+                Box::new(StoreActivations(store.downgrade()))
+            }
             Self::Backtrace => Box::new(BacktraceWalker),
             Self::CurrentFrame if !host_has_frame_pointers() => {
                 return Err(EngineError::NoFramePointers);
@@ -57,21 +57,20 @@ impl fmt::Display for WalkerKind {
     }
 }
 
-/// Walks from the activation record of a store.
-struct StoreActivations {
-    store: WeakStore,
-    stack: Range<usize>,
-}
+/// Walks from the activation records of a store.
+struct StoreActivations(WeakStore);
 
-// SAFETY: `ActivationsWalker` keeps the contract, and a store that is gone has no activations.
+// SAFETY: the store's walker keeps the contract, and a store that is gone has no activations.
 unsafe impl StackWalker for StoreActivations {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-        match self.store.upgrade() {
-            Some(store) => ActivationsWalker::new(store.record())
-                .with_stack(self.stack.clone())
-                .walk(visit),
+        match self.0.upgrade() {
+            Some(store) => store.activations().walk(visit),
             None => WalkEnd::Complete,
         }
+    }
+
+    fn proves_end(&self) -> bool {
+        true
     }
 }
 

@@ -1,28 +1,56 @@
 //! Collections and insertions.
 
+use crate::store::stacks::{AllStacks, Stacks};
 use crate::store::store_inner::StoreInner;
 use alloc::rc::Rc;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use vmexternref_core::{
     Frame, Garbage, GcReport, OutOfMemory, StackWalker, VMExternRef, WalkEnd, collect, gc,
 };
-use vmexternref_frame_pointer::ActivationsWalker;
+use vmexternref_frame_pointer::StacksWalker;
 
 /// The walker of a store's collections.
 enum StoreWalker<'s> {
-    /// The host's.
-    Host(Rc<dyn StackWalker>),
-    /// A walker over the store's own record.
-    Record(ActivationsWalker<'s>),
+    /// The host's, and the stacks that it may show.
+    Host(Rc<dyn StackWalker>, &'s Stacks),
+    /// A walker over the store's own records.
+    Records(StacksWalker<AllStacks<'s>>),
 }
 
-// SAFETY: it visits the frames that the other walker visits, and returns what that returns.
+// SAFETY: it visits the frames that the other walker visits, marks those that begin another stack,
+// and returns what the other walker returns.
 unsafe impl StackWalker for StoreWalker<'_> {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         match self {
-            Self::Host(walker) => walker.walk(visit),
-            Self::Record(walker) => walker.walk(visit),
+            Self::Host(walker, stacks) if stacks.is_single() => walker.walk(visit),
+            Self::Host(walker, stacks) => walker.walk(&mut mark_new_stacks(stacks, visit)),
+            Self::Records(walker) => walker.walk(visit),
         }
+    }
+
+    fn proves_end(&self) -> bool {
+        match self {
+            Self::Host(walker, _) => walker.proves_end(),
+            Self::Records(walker) => walker.proves_end(),
+        }
+    }
+}
+
+/// Passes frames on, each that lies on another stack than the one before it as such.
+///
+/// An unwinder goes on from a coroutine to the stack that resumed it, and does not tell. A canary
+/// of a third stack may lie between their addresses, and was not passed.
+fn mark_new_stacks(
+    stacks: &Stacks,
+    visit: &mut dyn FnMut(Frame) -> ControlFlow<()>,
+) -> impl FnMut(Frame) -> ControlFlow<()> {
+    let mut stack = Range::default();
+    move |frame: Frame| match frame.sp.or(frame.fp) {
+        Some(place) if !stack.contains(&place) => {
+            stack = stacks.around(place);
+            visit(frame.on_new_stack())
+        }
+        _ => visit(frame),
     }
 }
 
@@ -36,15 +64,23 @@ unsafe impl StackWalker for StoreWalker<'_> {
 impl StoreInner {
     /// The host's walker, or the store's own where the host has none.
     ///
-    /// Where no Wasm of this store runs, its record proves it. Other walkers cannot.
+    /// Where no Wasm of this store is active, its records prove it. Other walkers cannot.
     fn walker(&self) -> StoreWalker<'_> {
-        let own = ActivationsWalker::new(&self.context.record);
+        let own = self.activations();
         match &*self.walker.borrow() {
             Some(walker) if own.walk(&mut |_| ControlFlow::Break(())) != WalkEnd::Complete => {
-                StoreWalker::Host(Rc::clone(walker))
+                StoreWalker::Host(Rc::clone(walker), &self.stacks)
             }
-            _ => StoreWalker::Record(own),
+            _ => StoreWalker::Records(own),
         }
+    }
+
+    /// The walker over the records of all stacks.
+    pub(crate) fn activations(&self) -> StacksWalker<AllStacks<'_>> {
+        let stacks = AllStacks::new(&self.context, &self.stacks);
+        // SAFETY: calls in progress are on the running stack or on one in a slot, whose memory
+        // `GuestStack::run` asks for, and the list of slots is only read meanwhile.
+        unsafe { StacksWalker::new(stacks) }
     }
 
     /// Visits the frames that a collection would visit.

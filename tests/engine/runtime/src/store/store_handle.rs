@@ -8,7 +8,7 @@ use alloc::rc::{Rc, Weak};
 use alloc::sync::Arc;
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use vmexternref_core::{
     Frame, Garbage, GcReport, OutOfMemory, StackMapRegistry, StackWalker, VMExternRef, WalkEnd,
 };
@@ -57,7 +57,7 @@ impl Store {
 
     /// Finds stack frames with `walker` from now on.
     ///
-    /// A new store finds them from its own activation record.
+    /// A new store finds them from its own activation records.
     pub fn set_walker(&self, walker: Box<dyn StackWalker>) {
         let before = self.inner.walker.replace(Some(Rc::from(walker)));
         drop(before);
@@ -133,7 +133,19 @@ impl Store {
         &self.inner.context
     }
 
-    /// Where this store's activations begin and end on the native stack.
+    /// A walker over the activation records of all stacks of this store.
+    ///
+    /// It is the one of a new store.
+    pub fn activations(&self) -> impl StackWalker {
+        self.inner.activations()
+    }
+
+    /// Refuses to walk the running stack outside of `stack`, a range of addresses.
+    pub fn set_stack_bounds(&self, stack: Range<usize>) {
+        self.inner.stacks.set_running(stack);
+    }
+
+    /// Where this store's activations begin and end on the running stack.
     #[must_use]
     pub fn record(&self) -> &ActivationRecord {
         &self.inner.context.record

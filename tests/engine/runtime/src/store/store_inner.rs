@@ -5,6 +5,7 @@ use crate::error::Trap;
 use crate::heap::Arena;
 use crate::item::{GlobalItem, HostFunc, InstanceItem, MemoryItem, TableItem};
 use crate::store::limits::Limits;
+use crate::store::stacks::Stacks;
 use crate::store::type_registry::TypeRegistry;
 use crate::value::{StoreId, StoreIdentity};
 use alloc::rc::Rc;
@@ -27,7 +28,8 @@ pub(crate) struct StoreInner {
     pub(crate) limits: Limits,
     pub(crate) registry: Arc<StackMapRegistry>,
     pub(crate) placer: Rc<dyn CodePlacer>,
-    /// `None` stands for a walker over the store's own record.
+    pub(crate) stacks: Stacks,
+    /// `None` stands for a walker over the activation records of the store's stacks.
     pub(crate) walker: RefCell<Option<Rc<dyn StackWalker>>>,
     pub(crate) observer: RefCell<Option<Rc<Observer>>>,
     pub(crate) zeal: Cell<bool>,
@@ -68,6 +70,7 @@ impl StoreInner {
             limits,
             registry,
             placer,
+            stacks: Stacks::new(),
             walker: RefCell::new(None),
             observer: RefCell::new(None),
             zeal: Cell::new(false),
