@@ -52,6 +52,9 @@ pub(crate) enum Contender {
     /// Our walker from the current frame.
     #[value(name = "our-current-frame")]
     CurrentFrame,
+    /// CPython's counting and its cycle collector, if `python3` is there.
+    #[value(name = "CPython")]
+    Python,
     /// The least possible work: memory touched, a chain followed.
     #[value(name = "floor")]
     Floor,

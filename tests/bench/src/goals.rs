@@ -2,7 +2,7 @@
 
 use crate::contender::Contender::{
     self, Arc, BTree, Backtrace, BacktraceWalker, Copying, CurrentFrame, Drc, Floor, Framehop,
-    Handle, Malloc, Null, OurHandle, Ours, Rc, Slab,
+    Handle, Malloc, Null, OurHandle, Ours, Python, Rc, Slab,
 };
 use crate::figures::Figures;
 
@@ -79,6 +79,12 @@ fn drc_by_ours(figures: &Figures, contender: Contender) -> Option<f64> {
         ours.into_iter().zip(theirs).map(ratio)
     });
     ratios.reduce(f64::min)
+}
+
+/// The better of the collectors that free cycles.
+fn cycle_collector(figures: &Figures, row: &str, line: &str) -> Option<f64> {
+    let copying = figures.first(row, line, Copying)?;
+    Some(figures.first(row, line, Python)?.min(copying))
 }
 
 /// A line with one number for each contender, and a fixed upper limit.
@@ -487,6 +493,66 @@ pub(crate) const LINES: &[Line] = &[
         &[Backtrace, Drc, Copying],
         AtMost(|figures| Some(1.2 * figures.first("W19", "", Ours)?)),
         "1.2 x below 10"
+    ),
+    line!(
+        "W20",
+        "dead",
+        "1 M cells in rings of 10 die: collection",
+        "ns/cell",
+        first,
+        &[Copying, Python],
+        AtMost(|figures| cycle_collector(figures, "W20", "dead")),
+        "the better of both"
+    ),
+    line!(
+        "W20",
+        "life",
+        "the same, and made and linked before",
+        "ns/cell",
+        first,
+        &[Copying, Python],
+        Nothing,
+        "for comparison"
+    ),
+    line!(
+        "W21",
+        "",
+        "1 M cells in rings of 10 live: collection",
+        "ns/cell",
+        first,
+        &[Copying, Python],
+        AtMost(|figures| cycle_collector(figures, "W21", "")),
+        "the better of both"
+    ),
+    line!(
+        "W22",
+        "untraced",
+        "a box, new and dropped",
+        "ns",
+        first,
+        &[],
+        Nothing,
+        "for comparison"
+    ),
+    line!(
+        "W22",
+        "traced",
+        "a traced box, new and dropped",
+        "ns",
+        first,
+        &[],
+        AtMost(|figures| Some(2.0 * figures.first("W22", "untraced", Ours)?)),
+        "2 x untraced"
+    ),
+    line!(
+        "W23",
+        "",
+        "a weak reference upgraded, dropped",
+        "ns",
+        first,
+        &[Rc],
+        AtMost(|figures| Some(1.5 * figures.first("W23", "", Rc)?)),
+        "1.5 x Rc"
     ),
 ];
 

@@ -2,6 +2,7 @@
 
 mod boxes;
 mod calls;
+mod cycles;
 mod garbage;
 mod memory;
 mod pauses;
@@ -109,6 +110,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Workload> {
         walkers::WORKLOADS,
         threads::WORKLOADS,
         recursion::W19,
+        cycles::WORKLOADS,
     ]
     .into_iter()
     .flatten()

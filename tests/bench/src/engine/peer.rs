@@ -25,6 +25,8 @@ impl Peer {
         let mut config = Config::new();
         config
             .collector(collector)
+            .wasm_function_references(true)
+            .wasm_gc(true)
             .async_stack_size(STACK_BYTES)
             .max_wasm_stack(STACK_BYTES);
         let engine = wasmtime::Engine::new(&config)?;

@@ -38,7 +38,7 @@ pub(super) const WORKLOADS: &[Workload] = &[
 
 /// Milliseconds that `f` takes.
 #[expect(clippy::cast_precision_loss, reason = "times of seconds at most")]
-fn milliseconds(f: impl FnOnce()) -> f64 {
+pub(super) fn milliseconds(f: impl FnOnce()) -> f64 {
     let before = thread_nanoseconds();
     f();
     (thread_nanoseconds() - before) as f64 / 1e6
