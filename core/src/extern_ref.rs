@@ -249,6 +249,7 @@ impl<T: Any> Drop for FreeOnDrop<T> {
 /// # Safety
 ///
 /// As for [`free`].
+#[inline]
 pub(crate) unsafe fn retire_or_free(data: NonNull<VMExternData>) {
     if !quarantine::CHECKS {
         // SAFETY: the caller keeps the contract.
@@ -267,6 +268,7 @@ pub(crate) unsafe fn retire_or_free(data: NonNull<VMExternData>) {
 /// # Safety
 ///
 /// `data` is the footer of a box whose value was dropped, and nobody uses the box again.
+#[inline]
 unsafe fn free(data: NonNull<VMExternData>) {
     // SAFETY: the caller guarantees that the box is still allocated.
     let kind = unsafe { data.as_ref() }.kind;
@@ -480,6 +482,12 @@ impl VMExternRef {
     pub(crate) fn data(&self) -> &VMExternData {
         // SAFETY: a `VMExternRef` holds one of the references that keep its box allocated.
         unsafe { self.0.as_ref() }
+    }
+
+    /// Whether the box is a traced one.
+    #[inline]
+    pub(crate) fn is_traced(&self) -> bool {
+        self.data().kind.as_traced.is_some()
     }
 
     /// The value, if the box is a traced one.

@@ -42,6 +42,8 @@ pub(super) struct Boxes {
     depth: Cell<usize>,
     /// Dead boxes whose destructors wait, because too many are under way.
     waiting: Cell<Garbage>,
+    /// Whether any waits, which is asked for each box that goes.
+    any_waits: Cell<bool>,
 }
 
 impl Boxes {
@@ -59,6 +61,7 @@ impl Boxes {
             released: Ring::new(),
             depth: Cell::new(0),
             waiting: Cell::new(Garbage::new()),
+            any_waits: Cell::new(false),
         });
         boxes.ok().map(|boxes| NonNull::from(Box::leak(boxes)))
     }
@@ -68,6 +71,7 @@ impl Boxes {
     }
 
     /// Counts a new box.
+    #[inline]
     pub(super) fn add(&self) {
         self.len.set(self.len.get() + 1);
     }
@@ -102,6 +106,7 @@ impl Boxes {
     /// # Safety
     ///
     /// The caller does not use it afterwards.
+    #[inline]
     unsafe fn free_if_unused(this: NonNull<Self>) {
         // SAFETY: the caller has kept it until now.
         let boxes = unsafe { this.as_ref() };
@@ -111,13 +116,19 @@ impl Boxes {
         }
     }
 
+    /// Lets a dead box wait for its destructor.
+    #[cold]
+    fn let_wait(&self, dead: DeadBox) {
+        let mut waiting = self.waiting.replace(Garbage::new());
+        waiting.push(dead);
+        self.waiting.set(waiting);
+        self.any_waits.set(true);
+    }
+
+    #[inline]
     fn destroy_waiting(&self) {
-        loop {
-            let waiting = self.waiting.replace(Garbage::new());
-            if waiting.is_empty() {
-                return;
-            }
-            drop(waiting);
+        while self.any_waits.take() {
+            drop(self.waiting.replace(Garbage::new()));
         }
     }
 }
@@ -131,13 +142,12 @@ impl Destruction {
     /// # Safety
     ///
     /// The box is one of `boxes`.
+    #[inline]
     pub(super) unsafe fn begin(boxes: NonNull<Boxes>, dead: DeadBox) -> Option<Self> {
         // SAFETY: what boxes share goes after the last of them.
         let shared = unsafe { boxes.as_ref() };
         if shared.depth.get() == DEEPEST {
-            let mut waiting = shared.waiting.replace(Garbage::new());
-            waiting.push(dead);
-            shared.waiting.set(waiting);
+            shared.let_wait(dead);
             return None;
         }
         shared.depth.set(shared.depth.get() + 1);
@@ -145,6 +155,7 @@ impl Destruction {
     }
 
     /// Destroys the boxes that wait, if this destructor is the outermost.
+    #[inline]
     fn destroy_waiting(&self) {
         // SAFETY: the box counts as long as its destructor is under way.
         let boxes = unsafe { self.0.as_ref() };
@@ -155,6 +166,7 @@ impl Destruction {
 }
 
 impl Drop for Destruction {
+    #[inline]
     fn drop(&mut self) {
         let end = End(self);
         end.0.destroy_waiting();
@@ -165,6 +177,7 @@ impl Drop for Destruction {
 struct End<'d>(&'d Destruction);
 
 impl Drop for End<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.0.destroy_waiting();
         let boxes = self.0.0;

@@ -51,6 +51,7 @@ impl Node {
     }
 
     /// The node of `reference`'s box, if it is a traced one.
+    #[inline]
     pub(super) fn of(reference: &VMExternRef) -> Option<&Self> {
         let links = Links::of(reference)?;
         // SAFETY: a node begins with its links, and the reference keeps the box.
@@ -62,6 +63,7 @@ impl Node {
     /// # Safety
     ///
     /// `data` is the footer of a traced box, with the provenance of the whole box.
+    #[inline]
     pub(super) unsafe fn behind(data: NonNull<VMExternData>) -> NonNull<Self> {
         // SAFETY: the caller guarantees a traced box.
         unsafe { data.add(1) }.cast()

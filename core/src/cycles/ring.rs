@@ -25,10 +25,11 @@ impl Links {
     }
 
     /// The links of `reference`'s box, if it is a traced one.
+    #[inline]
     pub(super) fn of(reference: &VMExternRef) -> Option<NonNull<Self>> {
-        reference.as_traced()?;
         // SAFETY: behind the footer of a traced box stand its links.
-        Some(unsafe { reference.footer().add(1) }.cast())
+        let links = || unsafe { reference.footer().add(1) }.cast();
+        reference.is_traced().then(links)
     }
 
     /// The footer of the box that has these links.
@@ -46,6 +47,7 @@ impl Links {
     /// # Safety
     ///
     /// The box is allocated.
+    #[inline]
     pub(super) unsafe fn remove(this: NonNull<Self>) {
         // SAFETY: the caller guarantees the box, and links that are in a ring have allocated
         // neighbours, for boxes leave their ring before they go.
@@ -74,6 +76,7 @@ impl Ring {
     /// # Safety
     ///
     /// The box is allocated, and it leaves this ring before it or the ring goes or moves.
+    #[inline]
     pub(super) unsafe fn push(&self, links: NonNull<Links>) {
         let head = NonNull::from(&self.0);
         // SAFETY: the caller guarantees the box, and every other one in the ring.

@@ -96,6 +96,7 @@ impl Dying {
     ///
     /// `data` is the footer of a traced box, no reference to it remains, and nobody else destroys
     /// it.
+    #[inline]
     unsafe fn begin(data: NonNull<VMExternData>) -> Option<Self> {
         // SAFETY: the caller guarantees a traced box, and that this is its only handle.
         unsafe {
@@ -112,6 +113,7 @@ impl Dying {
 }
 
 impl Drop for Dying {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: the value was dropped, and gave up the reference that it stood for just now.
         unsafe { give_up_weak(self.data) }
@@ -123,6 +125,7 @@ impl Drop for Dying {
 /// # Safety
 ///
 /// `data` is the footer of a traced box, and the reference is not used again.
+#[inline]
 pub(super) unsafe fn give_up_weak(data: NonNull<VMExternData>) {
     // SAFETY: the reference that is given up has kept the box until now.
     unsafe {

@@ -46,6 +46,7 @@ impl VMExternRef {
 
 impl WeakExternRef {
     /// A reference to the box, if its value is still alive.
+    #[inline]
     #[must_use]
     pub fn upgrade(&self) -> Option<VMExternRef> {
         // SAFETY: the weak reference keeps the box allocated.
@@ -57,6 +58,7 @@ impl WeakExternRef {
         Some(unsafe { VMExternRef::clone_from_raw(self.0.as_ptr().cast()) })
     }
 
+    #[inline]
     fn node(&self) -> &Node {
         // SAFETY: only traced boxes have weak references, which keep them allocated.
         unsafe { Node::behind(self.0).as_ref() }
@@ -71,6 +73,7 @@ impl Clone for WeakExternRef {
 }
 
 impl Drop for WeakExternRef {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: it stands for one weak reference, and is not used again.
         unsafe { give_up_weak(self.0) }
