@@ -52,7 +52,7 @@ pub(crate) enum Contender {
     /// Our walker from the current frame.
     #[value(name = "our-current-frame")]
     CurrentFrame,
-    /// CPython's counting and its cycle collector, if `python3` is there.
+    /// Python's counting and its cycle collector, if `python3` is there.
     #[value(name = "CPython")]
     Python,
     /// The least possible work: memory touched, a chain followed.
