@@ -149,8 +149,8 @@ pub unsafe trait StackWalker {
 
     /// Whether each walk that finds nothing wrong ends [`Complete`](WalkEnd::Complete).
     ///
-    /// A collection then looks for no stack canaries on the way. With many stacks, looking for
-    /// them takes longer than the walk. A wrong `true` makes collections keep everything.
+    /// A collection then looks for no stack canaries on the way, which takes time for each pair of
+    /// a stack and a canary. A wrong `true` makes collections keep everything.
     #[inline]
     fn proves_end(&self) -> bool {
         false

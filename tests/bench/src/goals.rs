@@ -554,6 +554,26 @@ pub(crate) const LINES: &[Line] = &[
         AtMost(|figures| Some(1.5 * figures.first("W23", "", Rc)?)),
         "1.5 x Rc"
     ),
+    line!(
+        "W24",
+        "walk",
+        "walk of 1000 frames on 100 stacks",
+        "ns/frame",
+        last,
+        &[],
+        AtMost(|figures| Some(1.3 * figures.first("W24", "walk", Ours)?)),
+        "1.3 x on one"
+    ),
+    line!(
+        "W24",
+        "collection",
+        "collection, 1000 frames on 100 stacks",
+        "ns/frame",
+        last,
+        &[],
+        AtMost(|figures| Some(1.3 * figures.first("W24", "collection", Ours)?)),
+        "1.3 x on one"
+    ),
 ];
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod memory;
 mod pauses;
 mod recursion;
 mod registry;
+mod stacks;
 mod tables;
 mod threads;
 mod walkers;
@@ -111,6 +112,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Workload> {
         threads::WORKLOADS,
         recursion::W19,
         cycles::WORKLOADS,
+        stacks::WORKLOADS,
     ]
     .into_iter()
     .flatten()

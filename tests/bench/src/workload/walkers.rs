@@ -57,7 +57,7 @@ fn recursion() -> String {
 
 /// Times walks of `walker`, and returns the number of frames that it visits.
 #[inline]
-fn time(walker: &impl StackWalker, stopwatch: &mut Stopwatch) -> usize {
+pub(super) fn time(walker: &impl StackWalker, stopwatch: &mut Stopwatch) -> usize {
     let mut frames = 0;
     stopwatch.run(|| {
         frames = 0;
