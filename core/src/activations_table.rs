@@ -291,6 +291,7 @@ impl VMExternRefActivationsTable {
     ///
     /// `canary` is a local variable of the frame that enters Wasm, is in no chain already, and the
     /// guard is dropped before it goes: not forgotten.
+    #[inline]
     #[must_use = "the canary is taken away when the guard goes"]
     pub unsafe fn set_stack_canary<'a>(&'a self, canary: &'a StackCanary) -> CanaryGuard<'a> {
         CanaryGuard {

@@ -84,6 +84,7 @@ impl CanaryChain {
     /// # Safety
     ///
     /// The result is dropped before `canary` goes.
+    #[inline]
     pub(crate) unsafe fn link<'a>(&'a self, canary: &'a StackCanary) -> Link<'a> {
         let older = self.youngest.replace(canary);
         canary.older.set(older);
@@ -99,6 +100,7 @@ impl CanaryChain {
         }
     }
 
+    #[inline]
     fn unlink(&self, canary: &StackCanary) {
         let (younger, older) = (canary.younger.get(), canary.older.get());
         // SAFETY: whoever linked the neighbours guarantees that they are unlinked before they go.
@@ -138,6 +140,7 @@ pub(crate) struct Link<'a> {
 }
 
 impl Drop for Link<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.chain.unlink(self.canary);
     }

@@ -78,6 +78,7 @@ pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
         ends_at_canaries: !table.verifies(),
         immediate_bits: table.immediate_bits(),
         visit,
+        other_frames: 0,
         walked: Walked::NOTHING,
     };
     let abort_on_unwind = AbortOnUnwind;
@@ -89,6 +90,7 @@ pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
     core::mem::forget(abort_on_unwind);
     Walked {
         end,
+        wasm_frames: reader.walked.frames - reader.other_frames,
         covered: reader.coverage.is_whole(),
         ..reader.walked
     }
@@ -190,6 +192,8 @@ struct FrameReader<'m, V> {
     /// A misaligned word with one of these bits is no reference.
     immediate_bits: usize,
     visit: V,
+    /// Frames that are not Wasm's. The others, which a walk has most of, are not counted twice.
+    other_frames: usize,
     walked: Walked,
 }
 
@@ -212,7 +216,6 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
         let site = &self.recent[place];
         if site.pc == frame.pc && matches!(site.live, Live::Nothing) {
             self.walked.frames += 1;
-            self.walked.wasm_frames += 1;
         } else {
             // SAFETY: the caller guarantees a true frame and its map.
             unsafe { self.read_frame(place, frame) }
@@ -232,10 +235,10 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
         if self.coverage.is_whole() && self.ends_at_canaries {
             return ControlFlow::Break(());
         }
-        let before = self.walked.wasm_frames;
+        let before = self.other_frames;
         // SAFETY: the caller guarantees a true frame and its map.
         unsafe { self.read_frame(Self::place(frame.pc), frame) };
-        if self.coverage.is_whole() && self.walked.wasm_frames != before {
+        if self.coverage.is_whole() && self.other_frames == before {
             self.walked.outside_canaries = Some(frame.pc);
         }
         ControlFlow::Continue(())
@@ -254,11 +257,13 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
         }
         let site = &self.recent[place];
         match site.live {
-            Live::Outside if frame.compiled => self.walked.unregistered = Some(frame.pc),
-            Live::Outside | Live::NotWasm => {}
-            Live::Nothing => self.walked.wasm_frames += 1,
+            Live::Outside if frame.compiled => {
+                self.other_frames += 1;
+                self.walked.unregistered = Some(frame.pc);
+            }
+            Live::Outside | Live::NotWasm => self.other_frames += 1,
+            Live::Nothing => {}
             Live::Few(block) => {
-                self.walked.wasm_frames += 1;
                 self.walked.words += site.words as usize;
                 match site.first_word(frame) {
                     // SAFETY: the caller guarantees that the words that the site's map calls live
@@ -279,7 +284,6 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
     /// `frame` is a true frame, and `map` describes it.
     #[cold]
     unsafe fn read_large_frame(&mut self, site: Site<'_>, map: &StackMap, frame: Frame) {
-        self.walked.wasm_frames += 1;
         self.walked.words += site.words as usize;
         let Some(start) = site.first_word(frame) else {
             self.walked.unreadable = Some(frame.pc);
