@@ -9,6 +9,7 @@ mod compile;
 mod contexts;
 mod cycles;
 mod host_functions;
+mod immediates;
 mod programs;
 mod readme;
 mod scripts;
