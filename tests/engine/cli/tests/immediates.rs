@@ -41,6 +41,10 @@ const GUEST: &str = r#"(module
     (call $down (local.get $depth) (call $box (i64.const 0)) (ref.null extern))))"#;
 
 /// Makes a word of an integer, which is in no table.
+///
+/// # Safety
+///
+/// As [`RawHostFn`] says.
 unsafe extern "C" fn box_integer(
     _: *const VMHostFunc,
     _: *const VMContext,
@@ -52,6 +56,10 @@ unsafe extern "C" fn box_integer(
 }
 
 /// Fails where the word is a reference.
+///
+/// # Safety
+///
+/// As [`RawHostFn`] says.
 unsafe extern "C" fn unbox_integer(
     _: *const VMHostFunc,
     _: *const VMContext,
