@@ -274,7 +274,9 @@ impl VMExternRefActivationsTable {
     ///
     /// A collection whose walker cannot prove that it saw every Wasm frame frees nothing, unless
     /// the walk passed every canary. Each call into Wasm has one.
-    #[inline]
+    // In a frame of its own: the caller may be the outermost frame, and a walk has to get above the
+    // canary.
+    #[inline(never)]
     pub fn with_stack_canary<R>(&self, f: impl FnOnce() -> R) -> R {
         let canary = StackCanary::new();
         // SAFETY: the guard is dropped before the canary, however `f` ends.

@@ -5,6 +5,7 @@ use crate::store::Store;
 use core::hint::black_box;
 use core::mem;
 use core::ptr;
+use vmexternref_core::StackCanary;
 use vmexternref_engine_abi::{TrapCode, VMContext, VMFuncRef, VMHostFunc, VMStoreContext};
 
 /// An entry trampoline: `(callee vmctx, caller vmctx, code, slots) -> status`.
@@ -34,11 +35,13 @@ pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) ->
             let limit = stack_pointer.saturating_sub(store.limits().stack_bytes);
             context.stack_limit.set(limit.max(1));
         }
-        context.table.with_stack_canary(|| {
-            // SAFETY: the call goes through an entry trampoline of this store, and nothing walks
-            // after it has returned.
-            unsafe { context.record.enter(|| call_wasm(func, slots)) }
-        })
+        let canary = StackCanary::new();
+        // SAFETY: the guard is dropped before the canary, however the call ends. The caller of this
+        // function is a frame above it.
+        let _canary = unsafe { context.table.set_stack_canary(black_box(&canary)) };
+        // SAFETY: the call goes through an entry trampoline of this store, and nothing walks after
+        // it has returned.
+        unsafe { context.record.enter(|| call_wasm(func, slots)) }
     } else {
         // SAFETY: `func` is a host function, and the caller passes slots for its type.
         unsafe { call_host(store, func, slots) }
