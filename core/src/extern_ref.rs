@@ -484,6 +484,19 @@ impl VMExternRef {
         unsafe { self.0.as_ref() }
     }
 
+    /// A new reference to a box; `None` if it is dead.
+    ///
+    /// # Safety
+    ///
+    /// `data` is the footer of an allocated box, with the provenance of the whole box.
+    #[inline]
+    pub(crate) unsafe fn to_living(data: NonNull<VMExternData>) -> Option<Self> {
+        // SAFETY: the caller guarantees an allocated box.
+        let references = unsafe { data.as_ref() }.ref_count().references();
+        // SAFETY: a box that has references is alive.
+        (references != 0).then(|| unsafe { Self::clone_from_raw(data.as_ptr().cast()) })
+    }
+
     /// Whether the box is a traced one.
     #[inline]
     pub(crate) fn is_traced(&self) -> bool {

@@ -62,16 +62,11 @@ impl<'b> Collection<'b> {
     /// references that it owns are references from outside.
     fn hold_all(&mut self) -> bool {
         while let Some(links) = self.boxes.all.pop() {
-            // SAFETY: boxes in a ring are allocated.
-            let data = unsafe { Links::footer(links) };
-            // SAFETY: as above.
-            let count = unsafe { data.as_ref() }.ref_count();
-            if count.references() == 0 {
+            // SAFETY: a box leaves its ring before it goes (`Dying::begin`).
+            let Some(held) = (unsafe { VMExternRef::to_living(Links::footer(links)) }) else {
                 continue;
-            }
-            let is_marked = count.is_marked();
-            // SAFETY: the box has a reference, so it is alive.
-            let held = unsafe { VMExternRef::clone_from_raw(data.as_ptr().cast()) };
+            };
+            let is_marked = held.data().ref_count().is_marked();
             set_standing(&held, Standing::Named(0));
             self.boxes.suspects.push(held);
             if is_marked {
@@ -175,12 +170,8 @@ impl<'b> Collection<'b> {
     fn give_back_released(&self) -> usize {
         let mut survivors = 0;
         while let Some(links) = self.boxes.released.pop() {
-            // SAFETY: boxes in a ring are allocated.
-            let data = unsafe { Links::footer(links) };
-            // SAFETY: as above.
-            if unsafe { data.as_ref() }.ref_count().references() != 0 {
-                // SAFETY: the box has a reference, so it is alive.
-                let alive = unsafe { VMExternRef::clone_from_raw(data.as_ptr().cast()) };
+            // SAFETY: a box leaves its ring before it goes (`Dying::begin`).
+            if let Some(alive) = unsafe { VMExternRef::to_living(Links::footer(links)) } {
                 give_back(self.boxes, &alive);
                 survivors += 1;
             }

@@ -96,7 +96,7 @@ impl Ring {
         if first == NonNull::from(&self.0) {
             return None;
         }
-        // SAFETY: boxes in the ring are allocated.
+        // SAFETY: whoever pushed a box guarantees that it leaves the ring before it goes.
         unsafe { Links::remove(first) };
         Some(first)
     }
@@ -132,7 +132,8 @@ impl Held {
     /// Takes the first box out.
     pub(super) fn pop(&self) -> Option<VMExternRef> {
         let links = self.0.pop()?;
-        // SAFETY: the box was in the ring, together with a reference, which is taken over.
+        // SAFETY: `push` and `push_held` put a reference into the ring with each box; it is taken
+        // over.
         Some(unsafe { VMExternRef::from_raw(Links::footer(links).as_ptr().cast()) })
     }
 }

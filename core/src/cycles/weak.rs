@@ -49,13 +49,11 @@ impl WeakExternRef {
     #[inline]
     #[must_use]
     pub fn upgrade(&self) -> Option<VMExternRef> {
-        // SAFETY: the weak reference keeps the box allocated.
-        let references = unsafe { self.0.as_ref() }.ref_count().references();
-        if references == 0 || self.node().standing.get() == Standing::Garbage {
+        if self.node().standing.get() == Standing::Garbage {
             return None;
         }
-        // SAFETY: the box has a reference.
-        Some(unsafe { VMExternRef::clone_from_raw(self.0.as_ptr().cast()) })
+        // SAFETY: this weak reference keeps the box allocated.
+        unsafe { VMExternRef::to_living(self.0) }
     }
 
     #[inline]

@@ -13,7 +13,7 @@ use vmexternref_engine_runtime::{Extern, Func, FuncType, Trap, Val, ValType, Wea
 const DEPTH: i64 = 10;
 
 /// Holds two references across a call to the other store, and collects before and after it.
-const GUEST: &str = r#"(module
+pub(crate) const GUEST: &str = r#"(module
   (import "host" "new" (func $new (param i64) (result externref)))
   (import "host" "value" (func $value (param externref) (result i64)))
   (import "host" "gc" (func $gc))
@@ -34,7 +34,7 @@ const GUEST: &str = r#"(module
 /// The function that a store calls in the other one, known once both exist.
 type Door = Rc<OnceCell<(WeakStore, Func)>>;
 
-fn down_type() -> FuncType {
+pub(crate) fn down_type() -> FuncType {
     FuncType::new([ValType::I64, ValType::ExternRef], [ValType::I64])
 }
 

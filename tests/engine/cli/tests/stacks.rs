@@ -1,5 +1,6 @@
 //! Guests that are suspended inside a host call, on stacks of their own.
 
+use crate::contexts::{self, down_type};
 use core::cell::{Cell, OnceCell, RefCell};
 use core::ops::Range;
 use core::ptr::{self, NonNull};
@@ -11,7 +12,7 @@ use vmexternref_core::{GcOutcome, StackMapRegistry, VMExternRef};
 use vmexternref_engine::{Session, Settings, WalkerKind, assemble, on_guest_stack};
 use vmexternref_engine_host::{Census, HostKind};
 use vmexternref_engine_runtime::{
-    CallError, Extern, Func, FuncType, GuestStack, Store, Trap, TrapCode, Val, ValType,
+    CallError, Extern, Func, FuncType, GuestStack, Store, Trap, TrapCode, Val,
 };
 
 /// Bytes in the stack of a coroutine, and those of them that Wasm leaves to the host.
@@ -436,25 +437,6 @@ fn a_stack_that_runs_is_not_run_again() {
 /// How deep the two stores of the last test call each other.
 const CALLS: i64 = 8;
 
-/// Holds two references across a call to the other store, and collects before and after it.
-const CALLER: &str = r#"(module
-  (import "host" "new" (func $new (param i64) (result externref)))
-  (import "host" "value" (func $value (param externref) (result i64)))
-  (import "host" "gc" (func $gc))
-  (import "other" "down" (func $other (param i64 externref) (result i64)))
-  (func (export "down") (param $depth i64) (param $given externref) (result i64)
-    (local $mine externref) (local $below i64)
-    (local.set $mine (call $new (local.get $depth)))
-    (drop (call $new (i64.const -1)))
-    (call $gc)
-    (if (i64.ne (local.get $depth) (i64.const 0))
-      (then
-        (local.set $below
-          (call $other (i64.sub (local.get $depth) (i64.const 1)) (local.get $mine)))))
-    (call $gc)
-    (i64.add (local.get $below)
-      (i64.add (call $value (local.get $mine)) (call $value (local.get $given))))))"#;
-
 /// A function of a store, known once both stores exist.
 type Door = Rc<OnceCell<(*const Store, Func)>>;
 
@@ -468,10 +450,9 @@ fn caller(
     let mut session =
         Session::with_registry(settings, Arc::clone(registry), census.clone()).unwrap();
     let (door, running) = (Rc::clone(door), Running::default());
-    let ty = FuncType::new([ValType::I64, ValType::ExternRef], [ValType::I64]);
     let other = session
         .host()
-        .func(session.store(), ty, move |_, args, results| {
+        .func(session.store(), down_type(), move |_, args, results| {
             let &(store, down) = door.get().unwrap();
             // SAFETY: both sessions outlive their calls, and are boxed.
             let store = unsafe { &*store };
@@ -484,7 +465,9 @@ fn caller(
         });
     session.linker().define("other", "down", other.unwrap());
     session.store().allow_foreign_roots(true);
-    let compiled = session.compile(&assemble(CALLER).unwrap()).unwrap();
+    let compiled = session
+        .compile(&assemble(contexts::GUEST).unwrap())
+        .unwrap();
     let instance = session.instantiate(compiled).unwrap();
     let down = instance.export("down").and_then(Extern::into_func).unwrap();
     (Box::new(session), down)
