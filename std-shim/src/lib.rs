@@ -30,5 +30,8 @@ pub use vmexternref_core::{
 pub use vmexternref_frame_pointer::CurrentFrameWalker;
 #[cfg(feature = "frame-pointer")]
 pub use vmexternref_frame_pointer::{
-    ActivationRecord, ActivationsWalker, RecordOffsets, StacksWalker, host_has_frame_pointers,
+    Activation, ActivationRecord, ActivationsWalker, Broken, Chain, ChainEnd, Link, RecordOffsets,
+    StacksWalker, host_has_frame_pointers,
 };
+#[cfg(feature = "pulley")]
+pub use vmexternref_pulley as pulley;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the core and the frame-pointer walker for targets that have no std.
+# Compiles the core and the walkers by records for targets that have no std.
 #
 # A target that `rustup target add` has installed is used as it is. Otherwise
 # `core` and `alloc` are compiled from Debian's copy of the library's sources,
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 unset RUSTFLAGS
 
 targets="x86_64-unknown-none aarch64-unknown-none riscv64gc-unknown-none-elf thumbv7em-none-eabihf riscv32imac-unknown-none-elf"
-packages=(-p vmexternref-core -p vmexternref-frame-pointer)
+packages=(-p vmexternref-core -p vmexternref-frame-pointer -p vmexternref-pulley)
 . tests/checks/debian-rust.bash
 
 check() { # target

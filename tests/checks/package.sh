@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-crates=(vmexternref-core vmexternref-frame-pointer vmexternref-backtrace vmexternref)
+crates=(vmexternref-core vmexternref-frame-pointer vmexternref-pulley vmexternref-backtrace vmexternref)
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/package-check
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | sed -n 1p)
 . tests/checks/tally.bash

@@ -1,11 +1,17 @@
 //! One activation: where compiled code was entered and left.
 
 /// What trampolines recorded for one activation; zeros if it has no Wasm frames.
+///
+/// An interpreter's host records the same words itself, with
+/// [`ActivationRecord::write`](crate::ActivationRecord::write).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Activation {
-    pub(crate) exit_pc: usize,
-    pub(crate) exit_fp: usize,
-    pub(crate) entry_fp: usize,
+pub struct Activation {
+    /// The return address of the exit trampoline.
+    pub exit_pc: usize,
+    /// The frame pointer of the exit trampoline.
+    pub exit_fp: usize,
+    /// The frame pointer of the entry trampoline.
+    pub entry_fp: usize,
 }
 
 /// An outer activation, kept on the stack while an inner one runs.

@@ -25,32 +25,58 @@ pub(crate) const WORD: usize = size_of::<usize>();
 pub(crate) const RECORD: usize = 2 * WORD;
 
 /// A chain of frame records: where it starts, ends and may lead.
+///
+/// A record is two words that each function stores on entry: the older frame pointer, and behind it
+/// the return address.
+///
+/// ```
+/// use core::ops::ControlFlow;
+/// use vmexternref_frame_pointer::{Chain, ChainEnd};
+///
+/// const WORD: usize = size_of::<usize>();
+/// // Words at the address 0: two records, and what lies between them.
+/// let stack = [3 * WORD, 0x11, 0, 5 * WORD, 0x22];
+/// let chain = Chain { pc: None, record: 0, end: 5 * WORD, bounds: 0..5 * WORD };
+/// let read = |address| stack.get(address / WORD).copied();
+/// let mut seen = Vec::new();
+/// let end = chain.follow_records(
+///     |link| link.fp,
+///     |pc| pc,
+///     read,
+///     |link| {
+///         seen.push((link.pc, link.fp));
+///         ControlFlow::Continue(())
+///     },
+/// );
+/// assert!(matches!(end, ChainEnd::Reached { last } if last.pc == 0x22));
+/// assert_eq!(seen, [(0x11, 3 * WORD)]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Chain {
+pub struct Chain {
     /// The first frame's return address, if not the one in the record.
-    pub(crate) pc: Option<usize>,
+    pub pc: Option<usize>,
     /// Address of the youngest record: that of the first frame's callee.
-    pub(crate) record: usize,
+    pub record: usize,
     /// The frame pointer that ends the chain; its frame is not visited.
-    pub(crate) end: usize,
+    pub end: usize,
     /// Addresses that every record must lie in, with both words.
-    pub(crate) bounds: Range<usize>,
+    pub bounds: Range<usize>,
 }
 
 /// A frame, as the record of its callee tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Link {
+pub struct Link {
     /// Where the callee returns to.
-    pub(crate) pc: usize,
+    pub pc: usize,
     /// The frame's stack pointer at the call: the address after its callee's record.
-    pub(crate) sp: usize,
+    pub sp: usize,
     /// The frame's frame pointer.
-    pub(crate) fp: usize,
+    pub fp: usize,
 }
 
 /// How a chain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ChainEnd {
+pub enum ChainEnd {
     /// The chain led to the frame pointer that ends it.
     Reached {
         /// The frame with that frame pointer; it was not visited.
@@ -69,7 +95,7 @@ pub(crate) enum ChainEnd {
 
 /// What is wrong with a step from one frame record to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// The record's address is not a multiple of a word.
     Misaligned,
     /// The record is not above the one that leads to it.
@@ -82,7 +108,8 @@ pub(crate) enum Broken {
 
 impl Broken {
     /// The fault as part of a sentence.
-    pub(crate) const fn reason(self) -> &'static str {
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
         match self {
             Self::Misaligned => "the frame pointer is not aligned to a word",
             Self::NotOlder => "the frame pointer does not lead to an older frame",
@@ -93,10 +120,7 @@ impl Broken {
 }
 
 impl Chain {
-    /// Visits the chain's frames, youngest first.
-    ///
-    /// `read` returns the word at an address. It is asked for aligned addresses within the bounds
-    /// only, twice a frame at most; each record lies above the one before, so the walk ends.
+    /// Visits the chain's frames, each with its record at its frame pointer.
     #[inline]
     pub(crate) fn follow(
         &self,
@@ -106,10 +130,14 @@ impl Chain {
         self.follow_records(|link| link.fp, strip, read, visit)
     }
 
-    /// Like [`Chain::follow`], where `record_of` tells where a frame keeps its record, and `strip`
-    /// makes a plain address of a return address in memory.
+    /// Visits the chain's frames, youngest first.
+    ///
+    /// `record_of` tells where a frame keeps its record, and `strip` makes a plain address of a
+    /// return address in memory. `read` returns the word at an address. It is asked for aligned
+    /// addresses within the bounds only, twice a frame at most; each record lies above the one
+    /// before, so the walk ends.
     #[inline]
-    pub(crate) fn follow_records(
+    pub fn follow_records(
         &self,
         record_of: impl Fn(&Link) -> usize,
         strip: impl Fn(usize) -> usize,

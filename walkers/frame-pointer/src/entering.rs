@@ -14,6 +14,7 @@
 
 use crate::activation::{Activation, Saved};
 use crate::layout::ActivationRecord;
+use core::ops::ControlFlow;
 use core::ptr;
 
 impl ActivationRecord {
@@ -89,6 +90,30 @@ impl ActivationRecord {
         self.set_youngest(other.youngest());
         other.set_youngest(youngest);
         self.older.swap(&other.older);
+    }
+
+    /// Records where compiled code was entered and left, for code that does not do so itself.
+    ///
+    /// An interpreter's host does this for its bytecode, inside [`enter`](Self::enter).
+    ///
+    /// # Safety
+    ///
+    /// The addresses are what the walkers over this record expect, of calls in progress.
+    #[inline]
+    pub unsafe fn write(&self, activation: Activation) {
+        self.set_youngest(activation);
+    }
+
+    /// Visits every activation, youngest first, until `visit` breaks.
+    ///
+    /// For walkers over stacks of another kind, such as an interpreter's. Activations without Wasm
+    /// frames are all zero.
+    #[inline]
+    pub fn each_activation<B>(
+        &self,
+        visit: impl FnMut(Activation) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        self.activations().try_for_each(visit)
     }
 
     /// Every activation, youngest first.

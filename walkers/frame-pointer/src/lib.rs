@@ -59,6 +59,9 @@
 //! - One record whose nested activations lie on different stacks: such a walk is `Stopped`.
 //! - Stacks that grow towards higher addresses.
 //!
+//! Code that is interpreted has frame records on a stack of the interpreter's: a [`Chain`] follows
+//! them. The crate `vmexternref-pulley` does so for Pulley.
+//!
 //! # Several stacks
 //!
 //! A host that suspends a guest in the middle of a host call (async host functions, green threads,
@@ -125,7 +128,9 @@ mod current_frame;
 #[cfg(test)]
 extern crate std;
 
+pub use activation::Activation;
 pub use activations::ActivationsWalker;
+pub use chain::{Broken, Chain, ChainEnd, Link};
 #[cfg(all(
     target_pointer_width = "64",
     any(

@@ -1,16 +1,17 @@
 //! The walker over the records of several stacks.
 
-use crate::activations::ActivationsWalker;
 use core::mem;
 use core::ops::ControlFlow;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
 
 /// Walks the Wasm frames of several stacks, each with an activation record of its own.
 ///
-/// `S` gives a walker for each stack, which has the stack's record and, if the host knows them, its
-/// [bounds](ActivationsWalker::with_stack). A slice will do, and so will any iterator that can be
-/// cloned. Stacks may be running, suspended or idle, and come in any order. The walk is `Complete`
-/// if that of each stack is. It is `Stopped` at the first stack whose frames cannot be walked.
+/// `S` gives a walker for each stack, such as an [`ActivationsWalker`](crate::ActivationsWalker)
+/// with the stack's record and, if the host knows them, its
+/// [bounds](crate::ActivationsWalker::with_stack). A slice will do, and so will any iterator that
+/// can be cloned. Stacks may be running, suspended or idle, and come in any order. The walk is
+/// `Complete` if that of each stack is. It is `Stopped` at the first stack whose frames cannot be
+/// walked.
 ///
 /// ```
 /// use core::ops::ControlFlow;
@@ -37,9 +38,9 @@ pub struct StacksWalker<S> {
     stacks: S,
 }
 
-impl<'r, S> StacksWalker<S>
+impl<S> StacksWalker<S>
 where
-    S: Clone + IntoIterator<Item = ActivationsWalker<'r>>,
+    S: Clone + IntoIterator<Item: StackWalker>,
 {
     /// A walker over the activations of all `stacks`.
     ///
@@ -49,7 +50,7 @@ where
     ///
     /// - `stacks` gives each stack once on which frames of compiled code may hold references of the
     ///   table in question, and gives the same stacks if asked again;
-    /// - each of these stacks still has its memory;
+    /// - each of these stacks still has its memory, and its walker shows this stack only;
     /// - cloning `stacks` and iterating over it runs no foreign code, and neither allocates nor
     ///   logs, as [`StackWalker`] asks.
     #[must_use]
@@ -58,17 +59,17 @@ where
     }
 }
 
-// SAFETY: `ActivationsWalker` keeps the contract for each stack, the caller of `new` guarantees
-// that these are all, and `Complete` is said only if each walk was.
-unsafe impl<'r, S> StackWalker for StacksWalker<S>
+// SAFETY: each stack's walker keeps the contract for it, the caller of `new` guarantees that these
+// are all, and `Complete` is said only if each walk was.
+unsafe impl<S> StackWalker for StacksWalker<S>
 where
-    S: Clone + IntoIterator<Item = ActivationsWalker<'r>>,
+    S: Clone + IntoIterator<Item: StackWalker>,
 {
     #[inline(always)]
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         for stack in self.stacks.clone() {
             let mut new_stack = true;
-            let end = stack.follow(|frame| {
+            let end = stack.walk(&mut |frame| {
                 visit(if mem::take(&mut new_stack) {
                     frame.on_new_stack()
                 } else {
@@ -84,7 +85,8 @@ where
 
     #[inline]
     fn proves_end(&self) -> bool {
-        true
+        let mut stacks = self.stacks.clone().into_iter();
+        stacks.all(|stack| stack.proves_end())
     }
 }
 
@@ -98,7 +100,7 @@ mod tests {
     use core::ops::ControlFlow;
     use std::boxed::Box;
     use std::vec::Vec;
-    use vmexternref_core::{StackWalker, WalkEnd};
+    use vmexternref_core::{RecordedWalker, StackWalker, WalkEnd};
 
     /// The walker over all of `stacks`.
     fn over<'s, 'r>(stacks: &'s [ActivationsWalker<'r>]) -> impl StackWalker + use<'s, 'r> {
@@ -265,5 +267,15 @@ mod tests {
         let records = [ActivationRecord::new()];
         let walkers = records.each_ref().map(ActivationsWalker::new);
         assert!(walkers[0].proves_end() && over(&walkers).proves_end());
+    }
+
+    #[test]
+    fn it_proves_no_end_that_the_walker_of_a_stack_does_not() {
+        // SAFETY: there is no stack with a reference.
+        let recorded = unsafe { RecordedWalker::new(Vec::new(), WalkEnd::Unproven) };
+        // SAFETY: iterating over an array runs no other code.
+        let walker = unsafe { StacksWalker::new([&recorded]) };
+        assert!(!walker.proves_end());
+        assert_eq!(walk(&walker), (Vec::new(), WalkEnd::Unproven));
     }
 }
