@@ -105,8 +105,12 @@ unsafe impl<A: StackWalker, B: StackWalker> StackWalker for ComparingWalker<'_, 
         });
         let there = difference.first.or(difference.second);
         let pc = there.map(|frame| frame.pc);
-        if let Some(pc) = pc.filter(|_| !interrupted) {
-            let _ = visit(Frame::new(pc, None, None).of_compiled_code());
+        if let (false, Some(pc)) = (interrupted, pc) {
+            let wasm_goes_on = Frame::new(pc, None, None).of_compiled_code();
+            interrupted = visit(wasm_goes_on).is_break();
+        }
+        if interrupted {
+            return WalkEnd::INTERRUPTED;
         }
         WalkEnd::stopped("two stack walkers disagree about a Wasm frame", pc)
     }
@@ -160,6 +164,28 @@ mod tests {
             assert_eq!(agreed, &first.frames()[..index]);
             assert!(registry.is_wasm(last.pc));
             assert_eq!((last.sp, last.fp), (None, None));
+        }
+    }
+
+    /// Defect: it said that the walkers disagree where its visitor had broken the walk off.
+    #[test]
+    fn a_visitor_can_break_before_the_difference_and_at_it() {
+        let registry = registry();
+        let (a, b) = (frame(0x1010, 64), frame(0x1020, 96));
+        let first = recorded(&[a, b], WalkEnd::Complete);
+        let second = recorded(&[a], WalkEnd::Complete);
+        let walker = ComparingWalker::new(&registry, &first, &second);
+        for limit in 1..=2 {
+            let mut visits = 0;
+            let end = walker.walk(&mut |_| {
+                visits += 1;
+                if visits == limit {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            assert_eq!((visits, end), (limit, WalkEnd::INTERRUPTED));
         }
     }
 }

@@ -1,6 +1,5 @@
 mod adversaries;
 mod chaos;
-mod model;
 mod weak_references;
 
 use super::*;

@@ -8,7 +8,6 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use arbtest::arbitrary::{Result as Arbitrary, Unstructured};
 use core::cell::{Cell, RefCell};
 use core::ops::ControlFlow;
 use core::ptr;
@@ -432,68 +431,4 @@ fn memory_comes_back_after_a_peak() {
     }
     host.collect(WalkEnd::Complete);
     assert_eq!(host.table.capacity(), 4);
-}
-
-// The model: what frames and hosts hold lives, everything else dies.
-
-/// One step of a random host against the reachability model.
-fn step(
-    host: &mut Host,
-    held: &RefCell<Vec<VMExternRef>>,
-    u: &mut Unstructured<'_>,
-) -> Arbitrary<()> {
-    match u.int_in_range(0..=5)? {
-        0 | 1 => {
-            // Null words among them, which are live and hold nothing.
-            let words = (0..u.int_in_range(0..=3)?)
-                .map(|_| Ok(if u.ratio(1, 4)? { 0 } else { host.object() }))
-                .collect::<Arbitrary<Vec<_>>>()?;
-            host.push_frame(&words);
-        }
-        2 => {
-            host.stack.pop();
-            host.live.pop();
-        }
-        3 => {
-            let object = VMExternRef::new(CountsDrop(host.drops.clone()));
-            host.table.insert_without_gc(object.clone());
-            held.borrow_mut().push(object);
-        }
-        4 => {
-            held.borrow_mut().pop();
-        }
-        _ => check_collection(host, held),
-    }
-    Ok(())
-}
-
-fn check_collection(host: &Host, held: &RefCell<Vec<VMExternRef>>) {
-    let report = host.collect(WalkEnd::Complete);
-    let in_frames = host.stack.iter().flatten().filter(|word| **word != 0);
-    let mut reachable: Vec<usize> = in_frames.copied().collect();
-    assert_eq!(report.roots, reachable.len());
-    reachable.sort_unstable();
-    reachable.dedup();
-    assert_eq!(report.entries_after, reachable.len());
-    assert_eq!(report.contract_breaks, 0);
-    reachable.extend(held.borrow().iter().map(|object| object.as_raw().addr()));
-    assert_eq!(Rc::strong_count(&host.drops) - 1, reachable.len());
-}
-
-#[test]
-fn the_model_of_reachability_agrees() {
-    arbtest::arbtest(|u| {
-        let mut host = Host::new();
-        host.table.set_verification(u.arbitrary()?);
-        let held = RefCell::default();
-        while !u.is_empty() {
-            step(&mut host, &held, u)?;
-        }
-        check_collection(&host, &held);
-        let Host { table, drops, .. } = host;
-        drop(held);
-        drop(table);
-        assert_eq!(Rc::strong_count(&drops), 1);
-        Ok(())
-    });
 }
