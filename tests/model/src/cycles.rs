@@ -5,7 +5,7 @@ use crate::world::World;
 use vmexternref_core::CycleOutcome;
 
 impl World {
-    /// Collects the cycles of one collector: what something else reaches stays, everything else goes.
+    /// Collects the cycles of one collector: what something else reaches stays, all else goes.
     pub(crate) fn collect_cycles(&mut self, collector: usize) {
         let books = &mut self.books;
         let takes_part = |life, tracer| life == Life::Alive && tracer == Some(collector);

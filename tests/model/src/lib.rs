@@ -1,14 +1,15 @@
 //! Random hosts of the library, against books of who must be alive.
 //!
-//! A case is a sequence of operations, read from bytes: boxes of several types, tables that compiled
-//! code fills inline, modules that come and go, made-up stacks with their frames and canaries,
-//! walkers of several kinds, garbage in slices, cycles, and weak references. The model keeps books of
-//! its own, which never ask the library: who holds each object, what each frame truly holds, and
-//! what [the documented decision](vmexternref_core::GcOutcome) of each collection has to be.
+//! A case is a sequence of operations, read from bytes: boxes of several types, tables that
+//! compiled code fills inline, modules that come and go, made-up stacks with their frames and
+//! canaries, walkers of several kinds, garbage in slices, cycles, and weak references. The model
+//! keeps books of its own, which never ask the library: who holds each object, what each frame
+//! truly holds, and what [the documented decision](vmexternref_core::GcOutcome) of each collection
+//! has to be.
 //!
 //! Hosts that break their contract are part of it, where the library can tell: walkers that end
-//! early, registries that lack the module of a frame, frames that hold what was never inserted, words
-//! that are no references. Then nothing that is held may die, and the report has to say so.
+//! early, registries that lack the module of a frame, frames that hold what was never inserted,
+//! words that are no references. Then nothing that is held may die, and the report has to say so.
 //!
 //! The test, the long run and the fuzz target share [`check`].
 

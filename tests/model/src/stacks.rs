@@ -10,8 +10,8 @@
 //!             ^ sp           ^ fp     ^ sp           ^ fp     ^ entry fp
 //! ```
 //!
-//! A record is the address of the next older record and the return address into the next older frame,
-//! so that the walkers over activation records can walk these stacks too.
+//! A record is the address of the next older record and the return address into the next older
+//! frame, so that the walkers over activation records can walk these stacks too.
 
 use crate::frames::{WasmFrame, Word};
 use core::mem::ManuallyDrop;

@@ -51,7 +51,7 @@ impl Table {
         self.real.capacity() - self.real.len()
     }
 
-    /// Inserts as compiled code does, counting inline; `false` if compiled code has to call the host.
+    /// Inserts as compiled code does, counting inline; `false` if it has to call the host.
     ///
     /// # Safety
     ///

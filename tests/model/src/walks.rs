@@ -83,8 +83,8 @@ impl Manner {
 
     /// What a walker of this manner shows of `stacks`, of which the one at `running` runs.
     ///
-    /// `missing` says whether a module is not registered: only a walker that tells compiled code can
-    /// be used then.
+    /// `missing` says whether a module is not registered: a walker has to tell that its frames are
+    /// compiled code.
     pub(crate) fn walk(
         self,
         stacks: &[Stack],

@@ -128,7 +128,7 @@ impl World {
         objects.map(Word::Object).collect()
     }
 
-    /// The host forgets the insertion, and holds the object itself for as long as the frame is there.
+    /// The host forgets the insertion, and holds the object itself as long as the frame is there.
     fn pin(&mut self, id: Id, reference: VMExternRef) {
         core::mem::forget(reference);
         self.books.pinned.push(id);

@@ -108,7 +108,8 @@ impl World {
             .zip(ranges)
             .map(|(record, range)| ActivationsWalker::new(record).with_stack(range))
             .collect();
-        // SAFETY: these are the records of all stacks, and iterating over a slice runs no other code.
+        // SAFETY: these are the records of all stacks, and iterating over a slice runs no other
+        // code.
         let walker = unsafe { StacksWalker::new(walkers.iter().cloned()) };
         let (frames, end) = frames_of(&walker);
         let walk = Walk {
