@@ -98,7 +98,7 @@ fn shuffled(count: usize, stride: usize) -> impl Iterator<Item = usize> {
 
 #[test]
 fn memory_comes_back_with_each_module() {
-    const MODULES: usize = 10_000;
+    const MODULES: usize = if cfg!(miri) { 50 } else { 10_000 };
     let registry = StackMapRegistry::new();
     let before = HELD.get();
     let _ = register(&registry, MODULES);
@@ -131,7 +131,7 @@ fn memory_comes_back_with_each_module() {
 fn an_empty_registry_holds_nothing() {
     let registry = StackMapRegistry::new();
     let before = HELD.get();
-    for round in 1..100 {
+    for round in 1..if cfg!(miri) { 5 } else { 100 } {
         let registrations: Vec<_> = (0..round).map(|at| register(&registry, at)).collect();
         for registration in registrations {
             unregister(&registry, registration);

@@ -61,8 +61,8 @@ const SAFEPOINT: u32 = 0x10;
 /// The module whose frames are on the stacks.
 const RESIDENT: usize = 0x100_0000;
 /// Modules that a writer has registered at the same time: enough for several levels of nodes.
-const BATCH: usize = 50;
-const ROUNDS: usize = 160;
+const BATCH: usize = if cfg!(miri) { 12 } else { 50 };
+const ROUNDS: usize = if cfg!(miri) { 2 } else { 160 };
 
 fn module() -> ModuleStackMaps {
     let mut module = ModuleStackMaps::new(BYTES, Matching::Exact);

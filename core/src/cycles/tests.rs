@@ -371,6 +371,7 @@ fn a_value_may_own_its_collector() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it makes tens of thousands of boxes")]
 fn a_collection_is_due_at_twice_what_the_last_one_left() {
     let (collector, gone) = (CycleCollector::new(), Gone::default());
     let mut held = Vec::new();
@@ -409,7 +410,7 @@ fn on_a_small_stack(test: fn()) {
     thread.spawn(test).unwrap().join().unwrap();
 }
 
-const LONG: usize = 1_000_000;
+const LONG: usize = if cfg!(miri) { 200 } else { 1_000_000 };
 
 /// A node of a doubly linked list; whether it gives up the way forward when it is unlinked.
 struct ListNode {

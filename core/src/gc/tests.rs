@@ -371,6 +371,7 @@ fn null_words_are_no_roots() {
 
 /// Defect: each collection walked the whole stack to win 512 slots.
 #[test]
+#[cfg_attr(miri, ignore = "it inserts more than 130 000 times")]
 fn the_cost_of_an_insertion_is_flat_in_the_depth_of_the_stack() {
     let visited_per_insertion = |depth: usize| {
         let mut host = Host::new();
@@ -398,6 +399,7 @@ fn the_cost_of_an_insertion_is_flat_in_the_depth_of_the_stack() {
 
 /// Defect: only frames counted, however many words each of them has.
 #[test]
+#[cfg_attr(miri, ignore = "it inserts more than 130 000 times")]
 fn the_cost_of_an_insertion_is_flat_in_the_words_of_a_frame() {
     let read_per_insertion = |words: u32| {
         let live: Vec<_> = (0..words).collect();
@@ -426,7 +428,7 @@ fn the_cost_of_an_insertion_is_flat_in_the_words_of_a_frame() {
 #[test]
 fn memory_comes_back_after_a_peak() {
     let host = Host::new();
-    for _ in 0..10_000 {
+    for _ in 0..if cfg!(miri) { 100 } else { 10_000 } {
         host.object();
     }
     host.collect(WalkEnd::Complete);

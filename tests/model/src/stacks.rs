@@ -245,8 +245,8 @@ impl Stack {
         Some(record)
     }
 
-    /// Throws the stack away while Wasm is suspended on it.
-    pub(crate) fn discard(self, tables: [&VMExternRefActivationsTable; 2]) {
+    /// Takes the canaries of the stack away, which goes while Wasm is suspended on it.
+    pub(crate) fn discard_canaries(&self, tables: [&VMExternRefActivationsTable; 2]) {
         for table in tables {
             // SAFETY: nothing on this stack goes on, and its guards are never dropped.
             unsafe { table.discard_stack_canaries(&self.range()) };

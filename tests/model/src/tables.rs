@@ -6,8 +6,8 @@ use vmexternref_core::{Offsets, VMExternRefActivationsTable};
 
 /// A table, and the books' copy of its settings.
 pub(crate) struct Table {
-    /// Leaked, and freed when this goes: guards of canaries borrow it.
-    pub(crate) real: &'static VMExternRefActivationsTable,
+    /// From a box, which is freed when this goes: guards of canaries borrow it.
+    real: *mut VMExternRefActivationsTable,
     pub(crate) maximum: usize,
     pub(crate) verifies: bool,
     pub(crate) foreign_allowed: bool,
@@ -21,11 +21,10 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(initial: usize, maximum: usize, wraps: bool, immediate_bits: usize) -> Self {
         let real = VMExternRefActivationsTable::with_capacity(initial, maximum);
-        let real: &'static VMExternRefActivationsTable = Box::leak(Box::new(real));
         let told = real.set_immediate_bits(immediate_bits);
         told.expect("these bits are no reference's");
         let mut table = Self {
-            real,
+            real: Box::into_raw(Box::new(real)),
             maximum,
             verifies: false,
             foreign_allowed: false,
@@ -37,18 +36,24 @@ impl Table {
         table
     }
 
+    /// The table itself.
+    pub(crate) fn real(&self) -> &'static VMExternRefActivationsTable {
+        // SAFETY: the box stays until this goes, and so do all that borrow it.
+        unsafe { &*self.real }
+    }
+
     pub(crate) fn verify(&mut self, on: bool) {
         self.verifies = on;
-        self.real.set_verification(on);
+        self.real().set_verification(on);
     }
 
     pub(crate) fn allow_foreign_roots(&mut self, allowed: bool) {
         self.foreign_allowed = allowed;
-        self.real.allow_foreign_roots(allowed);
+        self.real().allow_foreign_roots(allowed);
     }
 
     pub(crate) fn free_slots(&self) -> usize {
-        self.real.capacity() - self.real.len()
+        self.real().capacity() - self.real().len()
     }
 
     /// Inserts as compiled code does, counting inline; `false` if it has to call the host.
@@ -75,7 +80,7 @@ impl Table {
 
     /// A word of the table's header.
     fn word(&self, offset: u8) -> &Cell<*mut *mut u8> {
-        let header = ptr::from_ref(self.real).cast::<u8>();
+        let header = ptr::from_ref(self.real()).cast::<u8>();
         // SAFETY: the offset is that of such a cell, as `layout.rs` says.
         unsafe { &*header.add(usize::from(offset)).cast() }
     }
@@ -83,7 +88,7 @@ impl Table {
     /// The entries, as the words in the slots.
     pub(crate) fn words(&self) -> Vec<usize> {
         let next = self.word(Offsets::HOST.table_next()).get();
-        let len = self.real.len();
+        let len = self.real().len();
         // SAFETY: the slots before the next free one are the entries.
         (1..=len)
             .map(|back| unsafe { next.sub(back).read() }.addr())
@@ -93,9 +98,8 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        let real = ptr::from_ref(self.real).cast_mut();
-        // SAFETY: it was leaked for this, and no stack has a canary of it any more.
-        drop(unsafe { Box::from_raw(real) });
+        // SAFETY: it came from a box, and no stack has a canary of the table any more.
+        drop(unsafe { Box::from_raw(self.real) });
     }
 }
 

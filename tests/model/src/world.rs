@@ -112,7 +112,7 @@ impl World {
             words.sort_unstable();
             expected.sort_unstable();
             assert_eq!(words, expected, "the entries of a table");
-            assert!(table.real.capacity() <= table.maximum);
+            assert!(table.real().capacity() <= table.maximum);
         }
         for (id, weak) in &self.weak {
             let upgraded = weak.upgrade();
@@ -147,7 +147,7 @@ impl World {
     }
 
     /// Lets go of everything, and in the end cuts all links: nothing is left.
-    pub(crate) fn end(mut self, tally: &mut Tally) {
+    pub(crate) fn end(&mut self, tally: &mut Tally) {
         for index in 0..self.stacks.len() {
             self.running = index;
             while !self.stacks[index].activations.is_empty() {
@@ -158,7 +158,7 @@ impl World {
         self.check();
         for table in 0..2 {
             // SAFETY: there is no frame any more.
-            drop(unsafe { self.tables[table].real.clear() });
+            drop(unsafe { self.tables[table].real().clear() });
             self.books.entries[table].clear();
         }
         self.check();

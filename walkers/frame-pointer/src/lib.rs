@@ -116,6 +116,7 @@ mod probe;
 mod stacks;
 
 #[cfg(all(
+    not(miri),
     target_pointer_width = "64",
     any(
         target_arch = "aarch64",
@@ -132,6 +133,7 @@ pub use activation::Activation;
 pub use activations::ActivationsWalker;
 pub use chain::{Broken, Chain, ChainEnd, Link};
 #[cfg(all(
+    not(miri),
     target_pointer_width = "64",
     any(
         target_arch = "aarch64",

@@ -94,6 +94,7 @@ mod tests {
 
     /// `tests/checks/frame-pointers.sh` has the other answer: a build without frame pointers.
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no registers")]
     fn this_build_has_frame_pointers_at_any_depth() {
         fn at_depth(depth: usize) -> bool {
             let deeper = depth == 0 || at_depth(depth - 1) && host_has_frame_pointers();

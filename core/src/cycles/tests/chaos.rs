@@ -203,12 +203,14 @@ fn run(seed: u64) -> (usize, usize) {
 #[test]
 fn nothing_is_dropped_twice_or_while_it_is_held() {
     let seeds = std::env::var("VMEXTERNREF_TEST_SECONDS");
-    let seeds: u64 = seeds.map_or(200, |text| 2000 * text.parse::<u64>().unwrap());
+    let fewest = if cfg!(miri) { 3 } else { 200 };
+    let seeds: u64 = seeds.map_or(fewest, |text| 2000 * text.parse::<u64>().unwrap());
     let (mut made, mut panics) = (0, 0);
     for seed in 0..seeds {
         let (values, caught) = run(seed);
         made += values;
         panics += caught;
     }
-    assert!(made > 1000 && panics > 10, "{made} values, {panics} panics");
+    let enough = cfg!(miri) || made > 1000 && panics > 10;
+    assert!(enough, "{made} values, {panics} panics");
 }

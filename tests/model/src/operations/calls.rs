@@ -45,7 +45,9 @@ impl World {
             return Ok(());
         }
         let table = u.int_in_range(0..=1)?;
-        let canary_of = self.tables[table].wraps.then_some(self.tables[table].real);
+        let canary_of = self.tables[table]
+            .wraps
+            .then_some(self.tables[table].real());
         self.tables[table].had_canary |= canary_of.is_some();
         self.stacks[self.running].enter(table, canary_of);
         self.tally.count("calls into Wasm");

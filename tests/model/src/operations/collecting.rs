@@ -68,7 +68,7 @@ impl World {
             3 => self.collect_comparing(table, &walk, u.arbitrary()?),
             _ => {
                 let expected = self.expect_collection(table, &walk);
-                let real = self.tables[table].real;
+                let real = self.tables[table].real();
                 let before = real.len();
                 // SAFETY: the walk shows the frames as they are, or as little as the case wants.
                 let report = unsafe { gc(&self.registry, real, &walk.replay()) };
@@ -82,7 +82,7 @@ impl World {
     /// Collects, and leaves the destructors for later.
     fn collect_in_slices(&mut self, table: usize, walk: &Walk) {
         let expected = self.expect_collection(table, walk);
-        let real = self.tables[table].real;
+        let real = self.tables[table].real();
         let before = real.len();
         // SAFETY: the walk shows the frames as they are, or as little as the case wants.
         let (report, garbage) = unsafe { collect(&self.registry, real, &walk.replay()) };
@@ -132,7 +132,7 @@ impl World {
         seen.sort_unstable_by_key(by_place);
         assert_eq!((seen, end), (known, WalkEnd::Complete));
         let expected = self.expect_collection(table, &walk);
-        let real = self.tables[table].real;
+        let real = self.tables[table].real();
         let before = real.len();
         // SAFETY: the records are those of the stacks as they are.
         let report = unsafe { gc(&self.registry, real, &walker) };
@@ -164,7 +164,7 @@ impl World {
             self.tally.count("walkers that disagree");
         }
         let expected = self.expect_collection(table, &shown);
-        let real = self.tables[table].real;
+        let real = self.tables[table].real();
         let before = real.len();
         // SAFETY: the walks show the frames as they are, or less.
         let report = unsafe {

@@ -23,7 +23,7 @@ impl World {
         let Some((id, reference)) = self.choose(u)? else {
             return Ok(());
         };
-        let real = self.tables[table].real;
+        let real = self.tables[table].real();
         let (len, maximum) = (real.len(), self.tables[table].maximum);
         let inserted = match u.int_in_range(0..=2)? {
             0 => {
@@ -62,12 +62,12 @@ impl World {
             return Ok(self.insert_with_gc(table, id, reference, manner));
         }
         let collects =
-            self.tables[table].free_slots() < count && !self.tables[table].real.is_empty();
+            self.tables[table].free_slots() < count && !self.tables[table].real().is_empty();
         let walk = self.walk(table, manner);
         // The host holds the arguments until they are in the table.
         let held = self.books.held.len();
         self.books.held.append(&mut arguments);
-        let (real, registry) = (self.tables[table].real, &self.registry);
+        let (real, registry) = (self.tables[table].real(), &self.registry);
         let before = real.len();
         let expected = collects.then(|| self.expect_collection(table, &walk));
         // SAFETY: the walk shows the frames as they are, or as little as the case wants.
@@ -82,7 +82,7 @@ impl World {
         let arguments = self.books.held.split_off(held);
         if reserved {
             for (id, reference) in arguments {
-                let inserted = self.tables[table].real.try_insert(reference);
+                let inserted = self.tables[table].real().try_insert(reference);
                 assert!(inserted.is_ok(), "a reservation holds");
                 self.books.entries[table].push(id);
             }
@@ -98,9 +98,9 @@ impl World {
         manner: Manner,
     ) -> bool {
         let full = self.tables[table].free_slots() == 0;
-        let collects = full && !self.tables[table].real.is_empty();
+        let collects = full && !self.tables[table].real().is_empty();
         let walk = self.walk(table, manner);
-        let real = self.tables[table].real;
+        let real = self.tables[table].real();
         let before = real.len();
         // The host holds the reference until it is in the table.
         self.books.pinned.push(id);
@@ -131,7 +131,7 @@ impl World {
         self.books.entries[table].clear();
         let dead = self.dead_now();
         // SAFETY: no frame holds anything for which this table has an entry.
-        let garbage = unsafe { self.tables[table].real.clear() };
+        let garbage = unsafe { self.tables[table].real().clear() };
         assert_eq!(garbage.len(), dead.len());
         self.keep_garbage(garbage, dead);
         self.tally.count("tables cleared");

@@ -26,7 +26,7 @@ impl World {
         }
         let frames = stack.activations.iter().flat_map(|a| &a.frames);
         let pins: Vec<Id> = frames.flat_map(|frame| frame.pins.clone()).collect();
-        stack.discard(self.tables.each_ref().map(|table| table.real));
+        stack.discard_canaries(self.tables.each_ref().map(|table| table.real()));
         self.unpin(&pins);
         self.tally.count("stacks thrown away");
         Ok(())

@@ -8,6 +8,11 @@
 //!   the caller's stack pointer is the address after it. Cranelift does everywhere.
 
 core::cfg_select! {
+    // Miri interprets no machine code.
+    miri => {
+        mod other;
+        pub(crate) use other::{HOST_RECORD_BELOW_FP, frame_pointer, strip};
+    }
     all(target_arch = "x86_64", target_pointer_width = "64") => {
         mod x86_64;
         pub(crate) use x86_64::{HOST_RECORD_BELOW_FP, HOST_RECORD_ON_TOP, frame_pointer, strip};
