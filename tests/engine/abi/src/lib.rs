@@ -23,6 +23,7 @@ extern crate std;
 
 mod builtin;
 mod elf;
+mod host_call;
 mod module;
 mod trap_code;
 mod types;
@@ -32,6 +33,7 @@ pub use builtin::{Builtin, BuiltinType};
 #[cfg(feature = "write")]
 pub use elf::WriteError;
 pub use elf::{ObjectFile, ObjectFileError};
+pub use host_call::HostCall;
 pub use module::{
     Architecture, CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem,
     GlobalDefinition, Import, Safepoint, SegmentMode, TEXT_ALIGN, Target,

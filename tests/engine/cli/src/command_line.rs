@@ -78,6 +78,7 @@ fn run(args: RunArgs) -> Result<(), EngineError> {
     };
     on_guest_stack(run_stack(args.common.walker, args.common.zeal), |stack| {
         let settings = Settings {
+            engine: args.common.engine,
             zeal: args.common.zeal,
             trace: args.trace,
             report_collections: true,
@@ -92,7 +93,11 @@ fn run(args: RunArgs) -> Result<(), EngineError> {
 fn wast(args: &WastArgs) -> Result<bool, EngineError> {
     let WastArgs {
         paths,
-        common: CommonArgs { walker, zeal },
+        common: CommonArgs {
+            engine,
+            walker,
+            zeal,
+        },
     } = args;
     let console = Console::stdout();
     let scripts = find_scripts(paths)?;
@@ -100,6 +105,7 @@ fn wast(args: &WastArgs) -> Result<bool, EngineError> {
     for path in scripts {
         let report = on_guest_stack(script_stack(*walker, *zeal), |stack| {
             let settings = Settings {
+                engine: *engine,
                 zeal: *zeal,
                 ..Settings::new(*walker, stack)
             };

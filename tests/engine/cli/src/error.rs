@@ -1,5 +1,6 @@
 //! Why a command failed.
 
+use crate::session::walker_kind::WalkerKind;
 use core::fmt;
 use std::error::Error;
 use std::io;
@@ -88,6 +89,8 @@ pub enum EngineError {
     Call(CallError),
     /// The current-frame walker was chosen in a program without frame pointers.
     NoFramePointers,
+    /// A walker that finds only native frames was chosen for an interpreter.
+    NativeWalker(WalkerKind),
     /// The thread for guests could not be started.
     NoThread(io::Error),
     /// The engine itself panicked.
@@ -159,6 +162,12 @@ impl fmt::Display for EngineError {
             Self::NoFramePointers => f.write_str(
                 "the current-frame walker needs a host with frame pointers: \
                  build this program with `-C force-frame-pointers=yes`",
+            ),
+            Self::NativeWalker(walker) => write!(
+                f,
+                "the {walker} walker does not see the frames of an interpreter: \
+                 use --walker {}",
+                WalkerKind::Activations
             ),
             Self::NoThread(error) => write!(f, "cannot start the thread for guests: {error}"),
             Self::HostPanic(message) => write!(f, "internal error: {message}"),

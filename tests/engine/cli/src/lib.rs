@@ -43,6 +43,7 @@ pub use command_line::run_command_line;
 pub use error::EngineError;
 pub use host::console::Console;
 pub use script::{Report, Tally, run_script, run_script_text, script_stack};
+pub use session::engine_kind::EngineKind;
 pub use session::guest_stack::on_guest_stack;
 pub use session::walker_kind::WalkerKind;
 pub use session::{Session, Settings};

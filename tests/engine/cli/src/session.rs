@@ -1,5 +1,6 @@
 //! A store with everything that guests may import.
 
+pub(crate) mod engine_kind;
 pub(crate) mod guest_stack;
 mod trace;
 pub(crate) mod walker_kind;
@@ -9,23 +10,25 @@ use crate::host::console::Console;
 use crate::host::directory::Directory;
 use crate::host::{files, spectest};
 use core::ops::Range;
+use engine_kind::EngineKind;
 use guest_stack::HOST_SHARE;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use trace::{CodeMap, Tracing};
 use vmexternref_core::{StackMapRegistry, StackWalker};
-use vmexternref_engine_code_memory::CodeMemory;
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
 use vmexternref_engine_host::{Census, Host};
 use vmexternref_engine_runtime::{
-    AccessError, CodePlacer, CompiledModule, Instance, Limits, Linker, Module, Store,
+    AccessError, CompiledModule, Instance, Limits, Linker, Module, Store,
 };
 use walker_kind::WalkerKind;
 
 /// How to set up a session.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What runs the guests.
+    pub engine: EngineKind,
     /// The walker of collections.
     pub walker: WalkerKind,
     /// Whether to collect at every safepoint.
@@ -48,7 +51,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A session that prints nothing, with this walker, on this stack.
+    /// A native session that prints nothing, with this walker, on this stack.
     ///
     /// Guests may use the whole stack except the host's share of
     /// [`on_guest_stack`](crate::on_guest_stack).
@@ -58,6 +61,7 @@ impl Settings {
             ..Limits::default()
         };
         Self {
+            engine: EngineKind::Native,
             walker,
             zeal: false,
             verification: cfg!(debug_assertions),
@@ -74,10 +78,10 @@ impl Settings {
 /// A store, its code and its host.
 #[derive(Debug)]
 pub struct Session {
+    engine: EngineKind,
     zeal: bool,
     trace: bool,
     linker: Linker,
-    code_memory: Rc<CodeMemory>,
     code_map: CodeMap,
     store: Store,
     host: Host,
@@ -97,9 +101,12 @@ impl Session {
         registry: Arc<StackMapRegistry>,
         census: Census,
     ) -> Result<Self, EngineError> {
-        let code_memory = Rc::new(CodeMemory::default());
-        let placer: Rc<dyn CodePlacer> = Rc::clone(&code_memory) as _;
-        let store = Store::new(registry, settings.limits, placer);
+        let walks_native_frames = settings.walker != WalkerKind::Activations;
+        if settings.engine == EngineKind::Pulley && walks_native_frames {
+            return Err(EngineError::NativeWalker(settings.walker));
+        }
+        let store = settings.engine.store(registry, settings.limits);
+        let store = store.map_err(AccessError::from)?;
         store.set_zeal(settings.zeal);
         store
             .context()
@@ -135,10 +142,10 @@ impl Session {
             .map_err(AccessError::from)?;
         spectest::define(&host, &store, &mut linker)?;
         Ok(Self {
+            engine: settings.engine,
             zeal: settings.zeal,
             trace: settings.trace,
             linker,
-            code_memory,
             code_map,
             store,
             host,
@@ -155,7 +162,7 @@ impl Session {
     pub fn compile(&self, wasm: &[u8]) -> Result<CompiledModule, CompileError> {
         let options = CompileOptions {
             zeal: self.zeal,
-            ..CompileOptions::default()
+            ..self.engine.compile_options()
         };
         compile(wasm, &options)
     }
@@ -164,8 +171,8 @@ impl Session {
     pub fn instantiate(&self, compiled: CompiledModule) -> Result<Instance, EngineError> {
         let description = self.trace.then(|| CodeMap::describe(&compiled));
         let module = Module::load(&self.store, compiled)?;
-        if let (Some(description), Some(placement)) = (description, self.code_memory.newest()) {
-            self.code_map.add(placement.text.start, description);
+        if let Some(description) = description {
+            self.code_map.add(module.base().addr(), description);
         }
         Ok(self.linker.instantiate(&self.store, &module)?)
     }

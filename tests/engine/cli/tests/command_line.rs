@@ -1,9 +1,10 @@
 //! The program as people use it: good input, and every kind of bad input.
 
+use crate::WALKS;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use vmexternref_engine::{WalkerKind, assemble};
+use vmexternref_engine::{EngineKind, WalkerKind, assemble};
 
 /// A folder of its own for each test, gone at the end.
 struct Folder(PathBuf);
@@ -239,6 +240,7 @@ fn the_command_line_itself_is_checked() {
     refuses(&["run"], "required arguments were not provided");
     refuses(&["wast"], "required arguments were not provided");
     refuses(&["run", "a.wat", "--walker", "sky"], "invalid value 'sky'");
+    refuses(&["run", "a.wat", "--engine", "jet"], "invalid value 'jet'");
     refuses(
         &["run", "a.wat", "--speed"],
         "unexpected argument '--speed'",
@@ -261,6 +263,7 @@ fn help_names_units_and_defaults() {
                 "1024 KiB with --zeal --walker backtrace",
                 "at most 1024 MiB",
                 "[default: activations]",
+                "[default: native]",
                 "[default: a new temporary one]",
                 "`main`, `_start` and `run`",
             ][..],
@@ -272,6 +275,19 @@ fn help_names_units_and_defaults() {
         for word in words {
             assert!(help.contains(word), "{word:?} is not in {help}");
         }
+    }
+}
+
+#[test]
+fn walkers_of_native_frames_are_refused_where_guests_are_interpreted() {
+    let folder = Folder::new("native-walkers");
+    let file = folder.file("nothing.wat", "(module)");
+    for walker in ["backtrace", "current-frame"] {
+        let words = format!("the {walker} walker does not see the frames of an interpreter");
+        refuses(
+            &["run", &file, "--engine", "pulley", "--walker", walker],
+            &words,
+        );
     }
 }
 
@@ -312,15 +328,19 @@ fn entry_points_are_tried_in_turn() {
 fn the_demonstration_runs_in_every_way() {
     let program = crate::programs::folder().join("files.wat");
     let program = program.to_str().unwrap();
-    let mut names = WalkerKind::ALL
-        .map(|walker| (walker.to_string(), walker))
+    let mut names = WALKS
+        .map(|(engine, walker)| (engine, walker.to_string(), walker))
         .to_vec();
-    names.push(("frame-pointer".to_owned(), WalkerKind::CurrentFrame));
-    for (name, walker) in names {
+    let alias = "frame-pointer".to_owned();
+    names.push((EngineKind::Native, alias, WalkerKind::CurrentFrame));
+    for (engine, name, walker) in names {
+        let engine = engine.to_string();
         for options in [&[][..], &["--zeal"], &["--trace"], &["--zeal", "--trace"]] {
             let folder = Folder::new("demonstration");
             let files = folder.0.to_str().unwrap();
+            let engine = ["--engine", &engine];
             let mut args = vec!["run", program, "--walker", &name, "--dir", files];
+            args.extend(engine);
             args.extend(options);
             let printed = accepts(&args);
             let count = |start: &str| {

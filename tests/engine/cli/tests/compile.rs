@@ -4,7 +4,9 @@ use core::ops::Range;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vmexternref_engine::{Session, Settings, WalkerKind, on_guest_stack, run_command_line};
+use vmexternref_engine::{
+    EngineKind, Session, Settings, WalkerKind, on_guest_stack, run_command_line,
+};
 use vmexternref_engine_runtime::{Extern, Module, ObjectFile};
 
 fn scratch(name: &str) -> PathBuf {
@@ -25,17 +27,40 @@ fn compile(program: &str, name: &str, more: &[&str]) -> ObjectFile {
     ObjectFile::read(&fs::read(object).unwrap()).unwrap()
 }
 
-fn session(stack: Range<usize>) -> Session {
-    Session::new(&Settings::new(WalkerKind::Activations, stack)).unwrap()
+fn session(engine: EngineKind, stack: Range<usize>) -> Session {
+    let settings = Settings {
+        engine,
+        ..Settings::new(WalkerKind::Activations, stack)
+    };
+    Session::new(&settings).unwrap()
 }
+
+/// The name of the bytecode that runs on this machine, and of that for another pointer width.
+const BYTECODE: [&str; 2] = if cfg!(target_pointer_width = "64") {
+    ["pulley64", "pulley32"]
+} else {
+    ["pulley32", "pulley64"]
+};
 
 #[test]
 fn object_files_run() {
-    for (name, zeal) in [("plain.o", &[][..]), ("zeal.o", &["--zeal"])] {
-        let file = compile("tail_calls.wat", name, zeal);
-        assert_eq!(file.module.zeal, !zeal.is_empty());
+    use EngineKind::{Native, Pulley};
+
+    let bytecode = ["--target", BYTECODE[0]];
+    for (name, engine, options) in [
+        ("plain.o", Native, &[][..]),
+        ("zeal.o", Native, &["--zeal"]),
+        ("bytecode.o", Pulley, &bytecode),
+        (
+            "bytecode-zeal.o",
+            Pulley,
+            &[&bytecode[..], &["--zeal"]].concat(),
+        ),
+    ] {
+        let file = compile("tail_calls.wat", name, options);
+        assert_eq!(file.module.zeal, options.contains(&"--zeal"));
         on_guest_stack(1 << 20, |stack| {
-            let mut session = session(stack);
+            let mut session = session(engine, stack);
             let module = Module::load_object(session.store(), file).unwrap();
             let linker = session.linker().clone();
             let instance = linker.instantiate(session.store(), &module).unwrap();
@@ -54,14 +79,24 @@ fn object_files_for_other_machines_are_refused() {
     } else {
         "aarch64-unknown-none"
     };
-    let file = compile("tables.wat", "other.o", &["--target", target]);
-    let refused = on_guest_stack(1 << 20, |stack| {
-        let session = session(stack);
-        let error = Module::load_object(session.store(), file).err();
-        format!("{error:?} {}", session.finish())
-    });
-    let refused = refused.unwrap();
-    assert!(refused.contains("WrongTarget"), "{refused}");
+    for (engine, target) in [
+        (EngineKind::Native, target),
+        (EngineKind::Native, BYTECODE[0]),
+        (EngineKind::Pulley, BYTECODE[1]),
+        (EngineKind::Pulley, target),
+    ] {
+        let file = compile("tables.wat", "other.o", &["--target", target]);
+        let refused = on_guest_stack(1 << 20, |stack| {
+            let session = session(engine, stack);
+            let error = Module::load_object(session.store(), file).err();
+            format!("{error:?} {}", session.finish())
+        });
+        let refused = refused.unwrap();
+        assert!(
+            refused.contains("WrongTarget"),
+            "{engine} {target}: {refused}"
+        );
+    }
 }
 
 #[test]

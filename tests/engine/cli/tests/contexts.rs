@@ -1,11 +1,13 @@
-//! Two stores that call each other on one stack, and collect in each frame.
+//! Two stores that call each other on one stack, and collect in each frame; also one that is
+//! compiled and one that is interpreted.
 
+use crate::WALKS;
 use core::cell::{Cell, OnceCell};
 use core::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use vmexternref_core::{GcReport, StackMapRegistry, VMExternRef};
-use vmexternref_engine::{Session, Settings, WalkerKind, assemble, on_guest_stack};
+use vmexternref_engine::{EngineKind, Session, Settings, WalkerKind, assemble, on_guest_stack};
 use vmexternref_engine_host::{Census, HostKind};
 use vmexternref_engine_runtime::{Extern, Func, FuncType, Trap, Val, ValType, WeakStore};
 
@@ -75,16 +77,22 @@ struct Found {
 }
 
 /// Runs A → B → A → …, with and without the stores' leave to see each other's references.
-fn call_each_other(walker: WalkerKind, zeal: bool, allowed: bool, stack: Range<usize>) -> Found {
-    let settings = Settings {
+fn call_each_other(
+    engines: [EngineKind; 2],
+    walker: WalkerKind,
+    (zeal, allowed): (bool, bool),
+    stack: Range<usize>,
+) -> Found {
+    let settings = engines.map(|engine| Settings {
+        engine,
         zeal,
-        ..Settings::new(walker, stack)
-    };
+        ..Settings::new(walker, stack.clone())
+    });
     let registry = Arc::new(StackMapRegistry::new());
     let census = Census::default();
     let (to_a, to_b) = (Door::default(), Door::default());
-    let (a, down_in_a) = context(&settings, &registry, &census, &to_b);
-    let (b, down_in_b) = context(&settings, &registry, &census, &to_a);
+    let (a, down_in_a) = context(&settings[0], &registry, &census, &to_b);
+    let (b, down_in_b) = context(&settings[1], &registry, &census, &to_a);
     to_a.set((a.store().downgrade(), down_in_a)).unwrap();
     to_b.set((b.store().downgrade(), down_in_b)).unwrap();
     let found = Rc::new(Cell::new(Found::default()));
@@ -122,10 +130,12 @@ fn call_each_other(walker: WalkerKind, zeal: bool, allowed: bool, stack: Range<u
 
 #[test]
 fn stores_that_call_each_other_free_nothing_of_the_other_one() {
-    for walker in WalkerKind::ALL {
+    let same = WALKS.map(|(engine, walker)| ([engine, engine], walker));
+    let mixed = (EngineKind::ALL, WalkerKind::Activations);
+    for (engines, walker) in same.into_iter().chain([mixed]) {
         for zeal in [false, true] {
             for allowed in [false, true] {
-                let run = |stack| call_each_other(walker, zeal, allowed, stack);
+                let run = |stack| call_each_other(engines, walker, (zeal, allowed), stack);
                 let found = on_guest_stack(1 << 20, run).unwrap();
                 let (breaks, foreign) = (found.contract_breaks, found.foreign_roots);
                 match (walker, allowed) {

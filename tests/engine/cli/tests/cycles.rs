@@ -1,8 +1,8 @@
 //! The programs with cycles as people run them: what they print, and that each collection of cycles
 //! is told.
 
+use crate::WALKS;
 use crate::command_line::accepts;
-use vmexternref_engine::WalkerKind;
 
 /// What each program prints between the name of the walker and `alive: 0`.
 ///
@@ -22,10 +22,10 @@ fn programs_with_cycles_print_what_they_found() {
     for (name, printed) in PRINTED {
         let program = crate::programs::folder().join(name).with_extension("wat");
         let program = program.to_str().unwrap();
-        for walker in WalkerKind::ALL {
+        for (engine, walker) in WALKS {
             for zeal in [false, true] {
-                let walker = walker.to_string();
-                let mut args = vec!["run", program, "--walker", &walker];
+                let [engine, walker] = [engine.to_string(), walker.to_string()];
+                let mut args = vec!["run", program, "--engine", &engine, "--walker", &walker];
                 args.extend(zeal.then_some("--zeal"));
                 let (told, other): (Vec<_>, Vec<_>) = accepts(&args)
                     .into_iter()

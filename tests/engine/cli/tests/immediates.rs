@@ -1,10 +1,11 @@
 //! Guests that hold small integers in the words of references.
 
+use crate::WALKS;
 use core::cell::Cell;
 use core::ops::Range;
 use std::rc::Rc;
 use vmexternref_core::{GcOutcome, GcReport};
-use vmexternref_engine::{Session, Settings, WalkerKind, assemble, on_guest_stack};
+use vmexternref_engine::{Session, Settings, assemble, on_guest_stack};
 use vmexternref_engine_host::Census;
 use vmexternref_engine_runtime::{
     Extern, Func, FuncType, RawHostFn, VMContext, VMHostFunc, Val, ValType,
@@ -137,10 +138,11 @@ fn run(settings: &Settings, told: bool) -> Found {
 
 #[test]
 fn integers_in_the_words_of_references_are_passed_over() {
-    for walker in WalkerKind::ALL {
+    for (engine, walker) in WALKS {
         for zeal in [false, true] {
             let run = |stack: Range<usize>| {
                 let settings = Settings {
+                    engine,
                     zeal,
                     ..Settings::new(walker, stack)
                 };

@@ -14,3 +14,13 @@ mod programs;
 mod readme;
 mod scripts;
 mod stacks;
+
+use vmexternref_engine::{EngineKind, WalkerKind};
+
+/// Every walker, with the engine whose frames it finds.
+pub(crate) const WALKS: [(EngineKind, WalkerKind); 4] = [
+    (EngineKind::Native, WalkerKind::Activations),
+    (EngineKind::Native, WalkerKind::Backtrace),
+    (EngineKind::Native, WalkerKind::CurrentFrame),
+    (EngineKind::Pulley, WalkerKind::Activations),
+];

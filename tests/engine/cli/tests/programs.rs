@@ -7,7 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use vmexternref_core::GcOutcome;
-use vmexternref_engine::{Session, Settings, WalkerKind, on_guest_stack, read_module, run_script};
+use vmexternref_engine::{
+    EngineKind, Session, Settings, WalkerKind, on_guest_stack, read_module, run_script,
+};
 use vmexternref_engine_runtime::Extern;
 
 /// Enough for the deepest program, and little enough for the one that never ends, in bytes.
@@ -33,15 +35,22 @@ enum Walk {
     Unverified,
     /// With all three, which must agree.
     Compared,
+    /// By activation records, on an interpreter.
+    Interpreted,
 }
 
 /// A session's settings for a program, whose files go to a folder that vanishes.
 fn settings(walk: Walk, zeal: bool, stack: Range<usize>, files: &Path) -> Settings {
     let walker = match walk {
         Walk::With(walker) => walker,
-        Walk::Unverified | Walk::Compared => WalkerKind::Activations,
+        Walk::Unverified | Walk::Compared | Walk::Interpreted => WalkerKind::Activations,
+    };
+    let engine = match walk {
+        Walk::Interpreted => EngineKind::Pulley,
+        _ => EngineKind::Native,
     };
     Settings {
+        engine,
         zeal,
         verification: !matches!(walk, Walk::Unverified),
         directory: Some(files.to_owned()),
@@ -66,7 +75,7 @@ fn note_breaks(session: &Session) -> Rc<RefCell<Vec<String>>> {
 fn run_program(program: &Path, walk: Walk, settings: &Settings) {
     let session = Session::new(settings).unwrap();
     let findings = match walk {
-        Walk::With(_) | Walk::Unverified => None,
+        Walk::With(_) | Walk::Unverified | Walk::Interpreted => None,
         Walk::Compared => Some(compare_walkers(&session, &settings.stack)),
     };
     let breaks = note_breaks(&session);
@@ -131,4 +140,6 @@ matrix! {
     with_current_frame_and_zeal: Walk::With(WalkerKind::CurrentFrame), true;
     with_all_three: Walk::Compared, false;
     with_all_three_and_zeal: Walk::Compared, true;
+    interpreted: Walk::Interpreted, false;
+    interpreted_with_zeal: Walk::Interpreted, true;
 }

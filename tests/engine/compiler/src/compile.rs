@@ -117,6 +117,8 @@ impl<'m> Compiler<'m> {
     }
 
     /// Appends code with the convention of Wasm functions, behind a guard if its frame is large.
+    ///
+    /// An interpreter checks the limit of its stack before it makes a frame.
     fn append_guarded(
         &mut self,
         guarded: Guarded,
@@ -126,7 +128,7 @@ impl<'m> Compiler<'m> {
         let signature = self.env.wasm_signature(ty);
         let code = self.generate(guarded.code, signature.clone(), build)?;
         let frame_bytes = code.frame_bytes();
-        if frame_bytes <= UNGUARDED_FRAME_BYTES {
+        if self.env.interpreted || frame_bytes <= UNGUARDED_FRAME_BYTES {
             return self.append(guarded.guard, &code);
         }
         let guard = self.generate(guarded.guard, signature, |emit| {

@@ -23,7 +23,7 @@ pub struct CompileOptions {
 }
 
 impl CompileOptions {
-    /// The options for the machine of that name, such as `aarch64-unknown-none`.
+    /// The options for the machine of that name, such as `aarch64-unknown-none` or `pulley32`.
     ///
     /// # Errors
     ///
@@ -36,6 +36,24 @@ impl CompileOptions {
             target: Some(target),
             ..Self::default()
         })
+    }
+
+    /// The options for bytecode that an interpreter on this machine runs.
+    #[must_use]
+    pub fn for_bytecode() -> Self {
+        let architecture = if cfg!(target_pointer_width = "64") {
+            Arch::Pulley64
+        } else {
+            Arch::Pulley32
+        };
+        let target = Triple {
+            architecture,
+            ..Triple::unknown()
+        };
+        Self {
+            target: Some(target),
+            ..Self::default()
+        }
     }
 }
 
@@ -95,7 +113,7 @@ fn check(isa: &dyn TargetIsa) -> Result<(), CompileError> {
     let triple = isa.triple();
     if target(isa).architecture == Architecture::Other {
         return Err(CompileError::Target(format!(
-            "{} is not x86_64, aarch64 or riscv64",
+            "{} is not x86_64, aarch64, riscv64, pulley32 or pulley64",
             triple.architecture
         )));
     }
@@ -123,6 +141,7 @@ pub(crate) fn target(isa: &dyn TargetIsa) -> Target {
             Arch::X86_64 => Architecture::X86_64,
             Arch::Aarch64(_) => Architecture::Aarch64,
             Arch::Riscv64(_) => Architecture::Riscv64,
+            Arch::Pulley32 | Arch::Pulley64 => Architecture::Pulley,
             _ => Architecture::Other,
         },
         pointer_bytes: isa.pointer_bytes(),
@@ -143,12 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn three_architectures_are_accepted() {
+    fn three_architectures_and_bytecode_are_accepted() {
         for triple in [
             "x86_64-unknown-linux-gnu",
             "x86_64-unknown-none",
             "aarch64-unknown-none",
             "riscv64gc-unknown-none-elf",
+            "pulley32",
+            "pulley64",
         ] {
             assert_eq!(for_target(triple), Ok(()), "{triple}");
         }
@@ -161,6 +182,7 @@ mod tests {
             "s390x-unknown-linux-gnu",
             "wasm32-unknown-unknown",
             "x86_64-pc-windows-msvc",
+            "pulley64be",
         ] {
             let error = for_target(triple).expect_err(triple);
             assert!(matches!(error, CompileError::Target(_)), "{error}");

@@ -7,8 +7,8 @@
 //! *You give* a Wasm binary: WebAssembly 2.0 without SIMD, and tail calls. *You get* a
 //! [`CompiledModule`](vmexternref_engine_abi::CompiledModule): position-independent code, unwind
 //! tables, stack maps and a description, for this machine or for another `x86_64`, `aarch64` or
-//! `riscv64` machine. *Not suitable for* untrusted code on a shared machine: the code has no
-//! defence against speculation.
+//! `riscv64` machine; or bytecode of the Pulley interpreter, for any little-endian machine. *Not
+//! suitable for* untrusted code on a shared machine: the code has no defence against speculation.
 
 mod compile;
 mod emit;

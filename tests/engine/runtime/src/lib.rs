@@ -5,8 +5,9 @@
 //! needs only `alloc`, so that the command line and a kernel use the same crate.
 //!
 //! *You provide* executable memory ([`CodePlacer`]), a stack of known depth
-//! ([`Limits::stack_bytes`]) and host functions. *You get* a [`Store`], which owns everything
-//! created in it. Dropping it releases every reference that it holds.
+//! ([`Limits::stack_bytes`]) and host functions. A store that interprets bytecode
+//! (`Store::interpreted`, feature `pulley`) needs no executable memory. *You get* a [`Store`]. It
+//! owns everything created in it. Dropping it releases every reference that it holds.
 //!
 //! ```
 //! use vmexternref_engine_runtime::{Extern, ExternType, GlobalType, ValType};
@@ -45,6 +46,7 @@ extern crate std;
 mod activation;
 mod arch;
 mod code;
+mod engine;
 mod error;
 mod external;
 mod heap;

@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
+use core::ops::Range;
 use object::write::{Error as FormatError, Object, SectionId, StandardSegment};
 use object::write::{Symbol, SymbolSection};
 use object::{BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
@@ -47,16 +48,23 @@ impl ObjectFile {
         if !stack_maps.is_empty() {
             append_data(&mut object, STACK_MAPS, stack_maps);
         }
-        object.write().map_err(WriteError::Format)
+        let mut file = object.write().map_err(WriteError::Format)?;
+        if module.target.architecture == Architecture::Pulley {
+            file[E_MACHINE].fill(0);
+        }
+        Ok(file)
     }
 }
 
-/// An object file with nothing in it.
+/// Where the ELF header names the machine. Bytecode is for none (`EM_NONE`, 0).
+const E_MACHINE: Range<usize> = 18..20;
+
+/// An object file with nothing in it. That of bytecode is for some machine yet.
 fn empty(target: Target) -> Result<Object<'static>, WriteError> {
     let architecture = match target.architecture {
         Architecture::X86_64 => object::Architecture::X86_64,
         Architecture::Aarch64 => object::Architecture::Aarch64,
-        Architecture::Riscv64 => object::Architecture::Riscv64,
+        Architecture::Riscv64 | Architecture::Pulley => object::Architecture::Riscv64,
         Architecture::Other => return Err(WriteError::UnknownMachine),
     };
     Ok(Object::new(
@@ -130,6 +138,25 @@ mod tests {
         architecture: Architecture::Riscv64,
         pointer_bytes: 8,
     };
+
+    #[test]
+    fn bytecode_is_for_no_machine() {
+        for pointer_bytes in [4, 8] {
+            let target = Target {
+                architecture: Architecture::Pulley,
+                pointer_bytes,
+            };
+            let module = CompiledModule::new(target, false);
+            let bytes = ObjectFile { module }.write().unwrap();
+            let file = object::File::parse(&*bytes).unwrap();
+            assert_eq!(
+                object::Object::architecture(&file),
+                object::Architecture::Unknown
+            );
+            let read = ObjectFile::read(&bytes).unwrap();
+            assert_eq!(read.module.target, target);
+        }
+    }
 
     #[test]
     fn foreign_files_are_errors() {

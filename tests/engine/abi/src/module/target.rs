@@ -22,6 +22,8 @@ pub enum Architecture {
     Aarch64,
     /// 64-bit RISC-V.
     Riscv64,
+    /// Bytecode of the Pulley interpreter, little-endian, for 32-bit or 64-bit pointers.
+    Pulley,
     /// An instruction set that compiler and runtime do not support.
     Other,
 }
@@ -41,6 +43,16 @@ impl Target {
         },
         pointer_bytes: size_of::<usize>() as u8,
     };
+
+    /// The bytecode that an interpreter on this machine runs.
+    pub const BYTECODE: Self = Self {
+        architecture: if cfg!(target_endian = "little") {
+            Architecture::Pulley
+        } else {
+            Architecture::Other
+        },
+        pointer_bytes: Self::HOST.pointer_bytes,
+    };
 }
 
 impl fmt::Display for Target {
@@ -49,6 +61,7 @@ impl fmt::Display for Target {
             Architecture::X86_64 => "x86_64",
             Architecture::Aarch64 => "aarch64",
             Architecture::Riscv64 => "riscv64",
+            Architecture::Pulley => "pulley",
             Architecture::Other => "another machine",
         };
         write!(f, "{name} ({}-bit)", u32::from(self.pointer_bytes) * 8)

@@ -1,6 +1,7 @@
 //! The commands and their options, as `--help` shows them.
 
 use crate::script::script_stack;
+use crate::session::engine_kind::EngineKind;
 use crate::session::walker_kind::WalkerKind;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -85,7 +86,8 @@ pub(super) struct CompileArgs {
     /// The object file to write.
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: PathBuf,
-    /// The machine to compile for, such as `aarch64-unknown-none` [default: this machine]
+    /// The machine to compile for, such as `aarch64-unknown-none`; or an interpreter's bytecode,
+    /// `pulley32` or `pulley64` [default: this machine]
     #[arg(long, value_name = "TRIPLE")]
     pub(super) target: Option<String>,
     /// Collect at every safepoint [default: when the activations table is full]
@@ -98,6 +100,9 @@ pub(super) struct CompileArgs {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct CommonArgs {
+    /// What runs guests.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) engine: EngineKind,
     /// How collections find stack frames.
     #[arg(long, value_enum, default_value_t)]
     pub(super) walker: WalkerKind,

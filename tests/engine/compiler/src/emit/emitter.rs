@@ -10,7 +10,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, FunctionBuilderContext};
 use std::collections::HashMap;
-use vmexternref_engine_abi::Builtin;
+use vmexternref_engine_abi::{Builtin, HostCall};
 
 /// Builds the body of one function or trampoline.
 pub(crate) struct Emitter<'f, 'm> {
@@ -125,7 +125,17 @@ impl<'f, 'm> Emitter<'f, 'm> {
         )
     }
 
-    /// The reference that calls code of this module directly.
+    /// Calls the host from bytecode.
+    pub(crate) fn call_host(&mut self, call: HostCall, args: &[Value]) -> Inst {
+        let env = self.env;
+        self.call(
+            Symbol::HostCall(call),
+            || env.bytecode_call_signature(call),
+            args,
+        )
+    }
+
+    /// The reference that calls code of this module directly, or the host.
     pub(crate) fn callee(
         &mut self,
         symbol: Symbol,
@@ -142,7 +152,7 @@ impl<'f, 'm> Emitter<'f, 'm> {
         let callee = self.builder.import_function(ExtFuncData {
             name: ExternalName::user(name),
             signature,
-            colocated: true,
+            colocated: !matches!(symbol, Symbol::HostCall(_)),
             patchable: false,
         });
         self.callees.insert(symbol, callee);

@@ -4,7 +4,9 @@ use crate::wasm::Metadata;
 use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use vmexternref_core::Offsets;
-use vmexternref_engine_abi::{Builtin, BuiltinType, FuncType, VMOffsets, ValType};
+use vmexternref_engine_abi::{
+    Architecture, Builtin, BuiltinType, FuncType, HostCall, VMOffsets, ValType,
+};
 use vmexternref_frame_pointer::RecordOffsets;
 
 /// The machine, the module and the layout of the runtime's structures.
@@ -23,6 +25,8 @@ pub(crate) struct Environment<'m> {
     pub(crate) record: RecordOffsets,
     /// Whether the code collects at every safepoint.
     pub(crate) zeal: bool,
+    /// Whether the code is bytecode, whose interpreter guards its stack and knows its registers.
+    pub(crate) interpreted: bool,
 }
 
 impl<'m> Environment<'m> {
@@ -37,6 +41,7 @@ impl<'m> Environment<'m> {
             core: Offsets::new(bytes),
             record: RecordOffsets::new(bytes),
             zeal: metadata.module.zeal,
+            interpreted: metadata.module.target.architecture == Architecture::Pulley,
         }
     }
 
@@ -99,6 +104,17 @@ impl<'m> Environment<'m> {
     /// The signature of a host function: `(host context, caller vmctx, values) -> trapped`.
     pub(crate) fn host_call_signature(&self) -> Signature {
         self.host_signature(3)
+    }
+
+    /// The signature of a call of the host by bytecode.
+    pub(crate) fn bytecode_call_signature(&self, call: HostCall) -> Signature {
+        match call {
+            HostCall::Builtin(builtin) => self.host_builtin_signature(builtin),
+            HostCall::Function => Signature {
+                returns: Vec::new(),
+                ..self.host_call_signature()
+            },
+        }
     }
 
     fn host_signature(&self, pointers: usize) -> Signature {

@@ -1,7 +1,7 @@
 //! Names of the pieces of code in a module's text.
 
 use cranelift_codegen::ir::UserExternalName;
-use vmexternref_engine_abi::Builtin;
+use vmexternref_engine_abi::{Builtin, HostCall};
 
 /// The name of a piece of code in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub(crate) enum Symbol {
     GuardedFunction(u32),
     /// An exit trampoline with a guard; the guard is `Exit`.
     GuardedExit(u32),
+    /// What bytecode calls the host for. It is no piece of code.
+    HostCall(HostCall),
 }
 
 const FUNCTION: u32 = 0;
@@ -26,6 +28,7 @@ const EXIT: u32 = 2;
 const BUILTIN: u32 = 3;
 const GUARDED_FUNCTION: u32 = 4;
 const GUARDED_EXIT: u32 = 5;
+const HOST_CALL: u32 = 6;
 
 impl Symbol {
     /// The code generator's name for it.
@@ -37,6 +40,7 @@ impl Symbol {
             Self::Builtin(builtin) => (BUILTIN, builtin.number()),
             Self::GuardedFunction(index) => (GUARDED_FUNCTION, index),
             Self::GuardedExit(index) => (GUARDED_EXIT, index),
+            Self::HostCall(call) => (HOST_CALL, call.number().into()),
         };
         UserExternalName { namespace, index }
     }
@@ -53,6 +57,10 @@ impl Symbol {
             }
             GUARDED_FUNCTION => Some(Self::GuardedFunction(name.index)),
             GUARDED_EXIT => Some(Self::GuardedExit(name.index)),
+            HOST_CALL => {
+                let number = u8::try_from(name.index).ok()?;
+                HostCall::from_number(number).map(Self::HostCall)
+            }
             _ => None,
         }
     }
@@ -61,7 +69,7 @@ impl Symbol {
 #[cfg(test)]
 mod tests {
     use super::Symbol;
-    use vmexternref_engine_abi::Builtin;
+    use vmexternref_engine_abi::{Builtin, HostCall};
 
     #[test]
     fn names_lead_back_to_their_symbols() {
@@ -72,6 +80,8 @@ mod tests {
             Symbol::Exit(0),
             Symbol::GuardedFunction(7),
             Symbol::GuardedExit(2),
+            Symbol::HostCall(HostCall::Function),
+            Symbol::HostCall(HostCall::Builtin(Builtin::Zeal)),
         ];
         for symbol in builtins.chain(others) {
             let name = symbol.external_name();

@@ -4,13 +4,15 @@
 //! and where a trap resumes. Functions call host functions through *exit* trampolines and the
 //! runtime through *builtin* trampolines. Both record where the activation ends, so that a
 //! collection can walk it.
+//!
+//! An interpreter knows both places. There, trampolines only convert arguments and results.
 
 use crate::emit::emitter::{Emitter, array_offset};
 use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, InstBuilder, MemFlagsData,
     StackSlotData, StackSlotKind, Type, Value, types,
 };
-use vmexternref_engine_abi::{Builtin, FuncType, VMOffsets, ValType};
+use vmexternref_engine_abi::{Builtin, FuncType, HostCall, VMOffsets, ValType};
 
 /// `(callee vmctx, caller vmctx, code, values) -> trapped`, with the host's convention.
 pub(crate) fn entry(mut emit: Emitter<'_, '_>, ty: &FuncType) {
@@ -18,32 +20,56 @@ pub(crate) fn entry(mut emit: Emitter<'_, '_>, ty: &FuncType) {
     let [callee, caller, code, values] = params[..] else {
         unreachable!("the signature has four parameters");
     };
-    let context = emit.store_context(caller);
     let mut args = vec![callee, caller];
     args.extend(load_values(&mut emit, &ty.params, values));
 
+    let results = if emit.env.interpreted {
+        call_code(&mut emit, ty, code, &args)
+    } else {
+        call_under_handler(&mut emit, ty, code, &args, caller)
+    };
+    store_values(&mut emit, &results, values);
+    let done = emit.constant(0);
+    emit.ins().return_(&[done]);
+    emit.finish();
+}
+
+fn call_code(emit: &mut Emitter<'_, '_>, ty: &FuncType, code: Value, args: &[Value]) -> Vec<Value> {
+    let signature = emit.env.wasm_signature(ty);
+    let signature = emit.builder.import_signature(signature);
+    let call = emit.ins().call_indirect(signature, code, args);
+    emit.builder.inst_results(call).to_vec()
+}
+
+/// Records where the activation begins and where a trap resumes, and calls the code.
+///
+/// Goes on where the call has returned.
+fn call_under_handler(
+    emit: &mut Emitter<'_, '_>,
+    ty: &FuncType,
+    code: Value,
+    args: &[Value],
+    caller: Value,
+) -> Vec<Value> {
+    let context = emit.store_context(caller);
     let calling = emit.builder.create_block();
     emit.ins().jump(calling, &[]);
     emit.builder.switch_to_block(calling);
-    record_entry(&mut emit, context);
+    record_entry(emit, context);
     let pointer = emit.env.pointer;
     let handler = emit
         .ins()
         .get_exception_handler_address(pointer, calling, 0);
     let offset = emit.env.vm.store_handler_pc();
-    set(&mut emit, context, offset, handler);
-    let (returned, trapped) = try_call(&mut emit, ty, code, &args);
-
-    emit.builder.switch_to_block(returned);
-    let results = emit.builder.block_params(returned).to_vec();
-    store_values(&mut emit, &results, values);
-    let done = emit.constant(0);
-    emit.ins().return_(&[done]);
+    set(emit, context, offset, handler);
+    let (returned, trapped) = try_call(emit, ty, code, args);
 
     emit.builder.switch_to_block(trapped);
     let status = emit.constant(1);
     emit.ins().return_(&[status]);
-    emit.finish();
+
+    emit.builder.switch_to_block(returned);
+    emit.builder.block_params(returned).to_vec()
 }
 
 fn record_entry(emit: &mut Emitter<'_, '_>, context: Value) {
@@ -95,10 +121,23 @@ pub(crate) fn exit(mut emit: Emitter<'_, '_>, ty: &FuncType) {
         unreachable!("the signature has two contexts");
     };
     let (host, caller) = (*host, *caller);
-    record_exit(&mut emit, caller);
+    if !emit.env.interpreted {
+        record_exit(&mut emit, caller);
+    }
     let values = value_array(&mut emit, ty);
     store_values(&mut emit, args, values);
+    if emit.env.interpreted {
+        emit.call_host(HostCall::Function, &[host, caller, values]);
+    } else {
+        call_host_function(&mut emit, host, caller, values);
+    }
+    let results = load_values(&mut emit, &ty.results, values);
+    emit.ins().return_(&results);
+    emit.finish();
+}
 
+/// Calls a host function by its address, and goes on where it did not trap.
+fn call_host_function(emit: &mut Emitter<'_, '_>, host: Value, caller: Value, values: Value) {
     let pointer = emit.env.pointer;
     let (offset, flags) = (emit.env.vm.host_func_call(), emit.access.runtime);
     let function = emit.ins().load(pointer, flags, host, i32::from(offset));
@@ -113,13 +152,9 @@ pub(crate) fn exit(mut emit: Emitter<'_, '_>, ty: &FuncType) {
     emit.ins().brif(status, trapped, &[], returned, &[]);
 
     emit.builder.switch_to_block(trapped);
-    call_runtime(&mut emit, Builtin::ResumeTrap, &[caller]);
+    call_runtime(emit, Builtin::ResumeTrap, &[caller]);
     emit.unreachable();
-
     emit.builder.switch_to_block(returned);
-    let results = load_values(&mut emit, &ty.results, values);
-    emit.ins().return_(&results);
-    emit.finish();
 }
 
 fn value_array(emit: &mut Emitter<'_, '_>, ty: &FuncType) -> Value {
@@ -137,8 +172,13 @@ fn value_array(emit: &mut Emitter<'_, '_>, ty: &FuncType) -> Value {
 /// `(vmctx, parameters…) -> result`, with the convention of Wasm functions.
 pub(crate) fn builtin(mut emit: Emitter<'_, '_>, builtin: Builtin) {
     let args = emit.params();
-    record_exit(&mut emit, args[0]);
-    let results = call_runtime(&mut emit, builtin, &args);
+    let results = if emit.env.interpreted {
+        let call = emit.call_host(HostCall::Builtin(builtin), &args);
+        emit.builder.inst_results(call).to_vec()
+    } else {
+        record_exit(&mut emit, args[0]);
+        call_runtime(&mut emit, builtin, &args)
+    };
     if builtin.diverges() {
         emit.unreachable();
     } else {

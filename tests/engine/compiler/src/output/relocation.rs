@@ -5,6 +5,8 @@
 //! | `x86_64` | 4 bytes | target + addend − place, signed, 32 bits (`R_X86_64_PC32`) |
 //! | `aarch64` | 1 instruction | (target + addend − place) / 4, signed, bits 0–25 (`R_AARCH64_CALL26`) |
 //! | `riscv64` | 2 instructions | target + addend − place, high 20 bits in `auipc`, low 12 in `jalr` (`R_RISCV_CALL_PLT`) |
+//! | Pulley | 4 bytes | the number there + target + addend − place, signed, 32 bits (`PulleyPcRel`) |
+//! | Pulley | 1 byte, 3 bytes behind the place | the number of a host call (`PulleyCallIndirectHost`) |
 
 use crate::emit::Symbol;
 use crate::error::CompileError;
@@ -24,7 +26,8 @@ pub(crate) struct Relocation {
 }
 
 impl Relocation {
-    /// Writes the distance from the place to `target`, an offset in the same text.
+    /// Writes the distance from the place to `target`, an offset in the same text. For a call of
+    /// the host, writes its number.
     pub(crate) fn apply(&self, text: &mut [u8], target: u32) -> Result<(), CompileError> {
         let distance = i64::from(target) + self.addend - i64::from(self.place);
         let place = self.place as usize;
@@ -39,6 +42,19 @@ impl Relocation {
                 let (high, low) = riscv_halves(distance)?;
                 set_bits(word(text, place)?, !0xfff, high);
                 set_bits(word(text, place + 4)?, 0xfff << 20, low << 20);
+                Ok(())
+            }
+            Reloc::PulleyPcRel => {
+                let word = word(text, place)?;
+                let distance = i64::from(i32::from_le_bytes(*word)) + distance;
+                let distance = i32::try_from(distance).map_err(|_| too_far())?;
+                *word = distance.to_le_bytes();
+                Ok(())
+            }
+            Reloc::PulleyCallIndirectHost => {
+                let number = u8::try_from(target).map_err(|_| too_far())?;
+                let [.., last] = word(text, place)?;
+                *last = number;
                 Ok(())
             }
             other => Err(CompileError::Backend(format!(
@@ -140,6 +156,27 @@ mod tests {
         assert_eq!(rounded, words(&[0x0000_2097, 0xffc0_80e7]));
         let back = applied(&words(&[0; 5]), Reloc::RiscvCallPlt, 8, 0, 0).expect("near");
         assert_eq!(back, words(&[0, 0, 0, 0xff80_0000, 0]));
+    }
+
+    #[test]
+    fn bytecode_counts_from_its_instruction() {
+        // The opcode of a call, and the distance from there to its operand.
+        let call = [0x01, 1, 0, 0, 0];
+        let forward = applied(&call, Reloc::PulleyPcRel, 1, 0, 0x1234).expect("near");
+        assert_eq!(forward, [0x01, 0x34, 0x12, 0, 0]);
+        let back = applied(&[call, call].concat(), Reloc::PulleyPcRel, 6, 0, 0).expect("near");
+        assert_eq!(back[6..], (-5_i32).to_le_bytes());
+        let far = applied(&call, Reloc::PulleyPcRel, 1, i64::from(i32::MAX), 1);
+        assert!(matches!(far, Err(CompileError::Limit(_))));
+    }
+
+    #[test]
+    fn calls_of_the_host_have_their_number() {
+        let call = [0xdc, 0x01, 0x00, 0, 0x55];
+        let numbered = applied(&call, Reloc::PulleyCallIndirectHost, 0, 0, 7).expect("a number");
+        assert_eq!(numbered, [0xdc, 0x01, 0x00, 7, 0x55]);
+        let large = applied(&call, Reloc::PulleyCallIndirectHost, 0, 0, 256);
+        assert!(matches!(large, Err(CompileError::Limit(_))));
     }
 
     #[test]

@@ -78,10 +78,8 @@ impl Text {
     pub(crate) fn finish(mut self, isa: &dyn TargetIsa) -> Result<FinishedText, CompileError> {
         self.align(isa);
         for relocation in &self.relocations {
-            let target = self.places.get(&relocation.target).ok_or_else(|| {
-                CompileError::Backend(format!("a call to missing {:?}", relocation.target))
-            })?;
-            relocation.apply(&mut self.bytes, *target)?;
+            let target = self.target(relocation.target)?;
+            relocation.apply(&mut self.bytes, target)?;
         }
         let eh_frame = eh_frame(isa, &self.unwind, self.bytes.len())?;
         Ok(FinishedText {
@@ -89,6 +87,18 @@ impl Text {
             eh_frame,
             stack_maps: self.stack_maps.finish()?,
         })
+    }
+
+    /// The offset of the code of that name, or the number of what is called in the host.
+    fn target(&self, symbol: Symbol) -> Result<u32, CompileError> {
+        match symbol {
+            Symbol::HostCall(call) => Ok(call.number().into()),
+            code => self
+                .places
+                .get(&code)
+                .copied()
+                .ok_or_else(|| CompileError::Backend(format!("a call to missing {code:?}"))),
+        }
     }
 
     fn offset(&self) -> Result<u32, CompileError> {

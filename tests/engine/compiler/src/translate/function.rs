@@ -42,9 +42,16 @@ pub(crate) fn translate(
 impl Translator<'_, '_> {
     /// Checks the stack's limit, then defines the parameters.
     ///
-    /// References are passed on as block parameters, so that nothing is written to the new frame
-    /// before it is known to be within the limit.
+    /// An interpreter checks the limit itself. Elsewhere, references are passed on as block
+    /// parameters, so that nothing is written to the new frame before it is known to be within the
+    /// limit.
     fn prologue(&mut self, ty: &FuncType, args: &[Value]) {
+        if self.emit.env.interpreted {
+            for (ty, value) in ty.params.iter().zip(args) {
+                self.declare_local(*ty, *value);
+            }
+            return;
+        }
         let body = self.emit.builder.create_block();
         let mut handed = Vec::new();
         let mut values = Vec::new();

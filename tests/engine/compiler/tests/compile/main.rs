@@ -12,11 +12,13 @@ mod text;
 use vmexternref_engine_abi::CompiledModule;
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
 
-/// One machine of each kind that code can be generated for.
-const TARGETS: [&str; 3] = [
+/// One machine of each kind that code can be generated for, and bytecode for both pointer widths.
+const TARGETS: [&str; 5] = [
     "x86_64-unknown-none",
     "aarch64-unknown-none",
     "riscv64gc-unknown-none-elf",
+    "pulley32",
+    "pulley64",
 ];
 
 fn options(target: &str, zeal: bool) -> CompileOptions {

@@ -1,77 +1,40 @@
-//! The functions that compiled code calls through builtin trampolines.
+//! The functions of the runtime that compiled code calls through builtin trampolines.
 //!
 //! Each gets the context of the running instance. The trampoline has completed the activation
 //! record. References among the arguments are alive until something collects. A function that needs
 //! one longer clones it first.
 
-use crate::arch;
+use crate::engine::Abandoned;
 use crate::error::Trap;
 use crate::item::InstanceItem;
 use crate::store::{Store, StoreInner};
 use crate::value::Reference;
 use core::mem::ManuallyDrop;
-use core::ptr;
 use vmexternref_core::{OutOfMemory, VMExternRef, drop_extern_ref};
-use vmexternref_engine_abi::{Builtin, TrapCode};
+use vmexternref_engine_abi::{TrapCode, VMContext};
 
 /// The result of a `grow` instruction that did nothing: -1.
 const NOT_GROWN: u32 = u32::MAX;
-
-/// The addresses of all builtins, in the order of their numbers.
-pub(crate) static BUILTINS: Addresses = Addresses(addresses());
-
-/// Addresses of functions, which any thread may call.
-pub(crate) struct Addresses([*const u8; Builtin::ALL.len()]);
-
-// SAFETY: the addresses belong to functions and never change.
-unsafe impl Sync for Addresses {}
-
-impl Addresses {
-    /// The array, for a [`VMContext`](crate::VMContext).
-    pub(crate) const fn as_ptr(&self) -> *const *const u8 {
-        self.0.as_ptr()
-    }
-}
-
-const fn addresses() -> [*const u8; Builtin::ALL.len()] {
-    let mut addresses = [ptr::null(); Builtin::ALL.len()];
-    let mut index = 0;
-    while index < addresses.len() {
-        addresses[index] = address(Builtin::ALL[index]);
-        index += 1;
-    }
-    addresses
-}
-
-const fn address(builtin: Builtin) -> *const u8 {
-    match builtin {
-        Builtin::Raise => raise as *const u8,
-        Builtin::ResumeTrap => resume_trap as *const u8,
-        Builtin::InsertRef => insert_ref as *const u8,
-        Builtin::DropRef => drop_ref as *const u8,
-        Builtin::Zeal => zeal as *const u8,
-        Builtin::MemoryGrow => memory_grow as *const u8,
-        Builtin::MemoryCopy => memory_copy as *const u8,
-        Builtin::MemoryFill => memory_fill as *const u8,
-        Builtin::MemoryInit => memory_init as *const u8,
-        Builtin::DataDrop => data_drop as *const u8,
-        Builtin::TableGrow => table_grow as *const u8,
-        Builtin::TableFill => table_fill as *const u8,
-        Builtin::TableCopy => table_copy as *const u8,
-        Builtin::TableInit => table_init as *const u8,
-        Builtin::ElemDrop => elem_drop as *const u8,
-    }
-}
 
 /// The instance whose compiled code called.
 ///
 /// Only a call by compiled code makes one.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Running<'a>(&'a InstanceItem);
+pub(super) struct Running<'a>(&'a InstanceItem);
 
 impl<'a> Running<'a> {
-    fn store(self) -> ManuallyDrop<Store> {
+    /// The instance that a context belongs to.
+    ///
+    /// # Safety
+    ///
+    /// Code of the instance runs, and passed its context to a builtin. The instance outlives `'a`.
+    pub(super) unsafe fn from_context(context: *const VMContext) -> Self {
+        // SAFETY: the context of running code is the first field of its instance.
+        Self(unsafe { &*context.cast() })
+    }
+
+    pub(super) fn store(self) -> ManuallyDrop<Store> {
         // SAFETY: the `invoke` that entered the running code keeps the store alive.
         unsafe { Store::borrow_raw(self.0.vm.store) }
     }
@@ -95,29 +58,10 @@ impl<'a> Running<'a> {
         reference
     }
 
-    /// Continues at the handler of the youngest entry trampoline.
-    ///
-    /// # Safety
-    ///
-    /// No frame between compiled code and this call has anything left to do.
-    unsafe fn resume(self) -> ! {
-        let store = self.store();
-        let context = store.context();
-        let (pc, sp) = (context.handler_pc.get(), context.handler_sp.get());
-        // SAFETY: the entry trampoline of the running frames recorded its handler, and `invoke`
-        // restores outer ones.
-        unsafe { arch::resume(pc, sp, context.handler_fp.get()) }
-    }
-
-    /// Records `trap` and continues at the handler of the youngest entry trampoline.
-    ///
-    /// # Safety
-    ///
-    /// As for [`resume`](Self::resume).
-    unsafe fn abandon(self, trap: Trap) -> ! {
+    /// Records `trap`.
+    fn abandon(self, trap: Trap) -> Abandoned {
         self.store().inner().trap.set(Some(trap));
-        // SAFETY: the caller keeps the contract, and the handle above needs no drop.
-        unsafe { self.resume() }
+        Abandoned
     }
 }
 
@@ -126,15 +70,9 @@ fn status<E: Into<TrapCode>>(result: Result<(), E>) -> u32 {
     result.map_or_else(|error| error.into().number(), |()| 0)
 }
 
-extern "C" fn raise(running: Running<'_>, number: u32) -> ! {
+pub(super) fn raise(running: Running<'_>, number: u32) -> Abandoned {
     let trap = TrapCode::from_number(number).expect("compiled code raises known traps");
-    // SAFETY: compiled code called, and its trampoline has nothing left to do.
-    unsafe { running.abandon(trap.into()) }
-}
-
-extern "C" fn resume_trap(running: Running<'_>) -> ! {
-    // SAFETY: an exit trampoline called, and has nothing left to do.
-    unsafe { running.resume() }
+    running.abandon(trap.into())
 }
 
 /// Inserts a reference into the activations table, and another one that a collection could free.
@@ -143,7 +81,12 @@ extern "C" fn resume_trap(running: Running<'_>) -> ! {
 ///
 /// `raw` is a live reference, and the caller's own if `owned` is not 0. `kept` is a live reference
 /// or null.
-unsafe extern "C" fn insert_ref(running: Running<'_>, raw: *mut u8, kept: *mut u8, owned: u32) {
+pub(super) unsafe fn insert_ref(
+    running: Running<'_>,
+    raw: *mut u8,
+    kept: *mut u8,
+    owned: u32,
+) -> Result<(), Abandoned> {
     let reference = match owned {
         // SAFETY: the caller gives a live reference, and nothing has collected yet.
         0 => unsafe { VMExternRef::clone_from_raw(raw) },
@@ -152,10 +95,8 @@ unsafe extern "C" fn insert_ref(running: Running<'_>, raw: *mut u8, kept: *mut u
     };
     // SAFETY: the caller gives a live reference if it is not null, and nothing has collected yet.
     let kept = (!kept.is_null()).then(|| unsafe { VMExternRef::clone_from_raw(kept) });
-    if insert_both(running.store().inner(), reference, kept).is_err() {
-        // SAFETY: `insert_both` has taken the references, and the handle needs no drop.
-        unsafe { running.abandon(TrapCode::OutOfMemory.into()) }
-    }
+    let inserted = insert_both(running.store().inner(), reference, kept);
+    inserted.map_err(|_| running.abandon(TrapCode::OutOfMemory.into()))
 }
 
 /// Makes room for both references, and then inserts them without collecting.
@@ -174,22 +115,22 @@ fn insert_both(
 /// # Safety
 ///
 /// `raw` is a reference whose count is 0, and no word of it is used again.
-unsafe extern "C" fn drop_ref(running: Running<'_>, raw: *mut u8) {
+pub(super) unsafe extern "C" fn drop_ref(running: Running<'_>, raw: *mut u8) {
     // SAFETY: the caller has taken the last count of the object and keeps no word of it.
     unsafe { drop_extern_ref(raw) };
     running.store().inner().zeal();
 }
 
-extern "C" fn zeal(running: Running<'_>) {
+pub(super) extern "C" fn zeal(running: Running<'_>) {
     running.store().inner().gc();
 }
 
-extern "C" fn memory_grow(running: Running<'_>, memory: u32, delta: u32) -> u32 {
+pub(super) extern "C" fn memory_grow(running: Running<'_>, memory: u32, delta: u32) -> u32 {
     let grown = running.instance().memory(memory).grow(delta);
     grown.unwrap_or(NOT_GROWN)
 }
 
-extern "C" fn memory_copy(
+pub(super) extern "C" fn memory_copy(
     running: Running<'_>,
     to_memory: u32,
     from_memory: u32,
@@ -202,7 +143,7 @@ extern "C" fn memory_copy(
     status(instance.memory(to_memory).copy(to, source, from, count))
 }
 
-extern "C" fn memory_fill(
+pub(super) extern "C" fn memory_fill(
     running: Running<'_>,
     memory: u32,
     to: u32,
@@ -213,7 +154,7 @@ extern "C" fn memory_fill(
     status(running.instance().memory(memory).fill(to, byte, count))
 }
 
-extern "C" fn memory_init(
+pub(super) extern "C" fn memory_init(
     running: Running<'_>,
     memory: u32,
     segment: u32,
@@ -225,7 +166,7 @@ extern "C" fn memory_init(
     status(instance.memory_init(memory, segment, to, from, count))
 }
 
-extern "C" fn data_drop(running: Running<'_>, segment: u32) {
+pub(super) extern "C" fn data_drop(running: Running<'_>, segment: u32) {
     running.instance().data_drop(segment);
 }
 
@@ -234,7 +175,7 @@ extern "C" fn data_drop(running: Running<'_>, segment: u32) {
 /// # Safety
 ///
 /// `initial` is a live reference of the table's type, or 0.
-unsafe extern "C" fn table_grow(
+pub(super) unsafe extern "C" fn table_grow(
     running: Running<'_>,
     table: u32,
     initial: usize,
@@ -251,7 +192,7 @@ unsafe extern "C" fn table_grow(
 /// # Safety
 ///
 /// `value` is a live reference of the table's type, or 0.
-unsafe extern "C" fn table_fill(
+pub(super) unsafe extern "C" fn table_fill(
     running: Running<'_>,
     table: u32,
     to: u32,
@@ -263,7 +204,7 @@ unsafe extern "C" fn table_fill(
     status(running.0.table(table).fill(to, &value, count))
 }
 
-extern "C" fn table_copy(
+pub(super) extern "C" fn table_copy(
     running: Running<'_>,
     to_table: u32,
     from_table: u32,
@@ -276,7 +217,7 @@ extern "C" fn table_copy(
     status(instance.table(to_table).copy(to, source, from, count))
 }
 
-extern "C" fn table_init(
+pub(super) extern "C" fn table_init(
     running: Running<'_>,
     table: u32,
     segment: u32,
@@ -288,6 +229,6 @@ extern "C" fn table_init(
     status(instance.table_init(table, segment, to, from, count))
 }
 
-extern "C" fn elem_drop(running: Running<'_>, segment: u32) {
+pub(super) extern "C" fn elem_drop(running: Running<'_>, segment: u32) {
     running.instance().elem_drop(segment);
 }

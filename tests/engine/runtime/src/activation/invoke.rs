@@ -1,20 +1,12 @@
 //! Calls through entry trampolines.
 
+use crate::activation::host_calls::call_by_number;
 use crate::error::Trap;
 use crate::store::Store;
 use core::hint::black_box;
-use core::mem;
 use core::ptr;
 use vmexternref_core::StackCanary;
 use vmexternref_engine_abi::{TrapCode, VMContext, VMFuncRef, VMHostFunc, VMStoreContext};
-
-/// An entry trampoline: `(callee vmctx, caller vmctx, code, slots) -> status`.
-type EntryTrampoline = unsafe extern "C" fn(
-    callee: *const VMContext,
-    caller: *const VMContext,
-    wasm_call: *const u8,
-    slots: *mut u64,
-) -> u32;
 
 /// Calls a function. `slots` hold its arguments, and take its results.
 ///
@@ -29,7 +21,7 @@ pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) ->
     if stack_pointer < context.stack_limit.get() {
         return Err(TrapCode::StackOverflow.into());
     }
-    let status = if func.is_wasm() {
+    let ended = if func.is_wasm() {
         let _outer = OuterEntry::save(context);
         if context.stack_limit.get() == 0 {
             let limit = stack_pointer.saturating_sub(store.limits().stack_bytes);
@@ -39,31 +31,20 @@ pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) ->
         // SAFETY: the guard is dropped before the canary, however the call ends. The caller of this
         // function is a frame above it.
         let _canary = unsafe { context.table.set_stack_canary(black_box(&canary)) };
-        // SAFETY: the call goes through an entry trampoline of this store, and nothing walks after
-        // it has returned.
-        unsafe { context.record.enter(|| call_wasm(func, slots)) }
+        let engine = store.inner().stacks.engine();
+        // SAFETY: a Wasm function of this store, for whose type the caller passes slots.
+        unsafe { engine.call(context, func, slots, call_by_number) }
     } else {
         // SAFETY: `func` is a host function, and the caller passes slots for its type.
-        unsafe { call_host(store, func, slots) }
+        match unsafe { call_host(store, func, slots) } {
+            0 => Ok(()),
+            _ => Err(None),
+        }
     };
-    if status == 0 {
-        return Ok(());
-    }
-    let trap = store.inner().trap.take();
-    Err(trap.unwrap_or_else(|| TrapCode::Host.into()))
-}
-
-/// Calls a Wasm function through the entry trampoline of its type.
-///
-/// # Safety
-///
-/// As for [`invoke`], in an activation of its own.
-unsafe fn call_wasm(func: &VMFuncRef, slots: *mut u64) -> u32 {
-    // SAFETY: the entry trampoline of a function is one that the compiler made for its type.
-    let enter: EntryTrampoline = unsafe { mem::transmute(func.entry) };
-    let vmctx = func.vmctx.get().cast();
-    // SAFETY: the caller passes slots for the function's type, which is the trampoline's type.
-    unsafe { enter(vmctx, vmctx, func.wasm_call.get(), slots) }
+    ended.map_err(|found| {
+        let trap = found.map(Trap::from).or_else(|| store.inner().trap.take());
+        trap.unwrap_or_else(|| TrapCode::Host.into())
+    })
 }
 
 /// Calls a host function directly.

@@ -4,8 +4,9 @@ mod builtins;
 mod caller;
 mod closure;
 mod func_call;
+mod host_calls;
 mod invoke;
 
-pub(crate) use builtins::BUILTINS;
 pub use caller::Caller;
+pub(crate) use host_calls::BUILTINS;
 pub(crate) use invoke::invoke;

@@ -10,11 +10,13 @@ use vmexternref_engine_abi::{
     SegmentMode, TEXT_ALIGN, TableType, Target, ValType,
 };
 
-/// Checks everything that loading and instantiation rely on.
-pub(crate) fn check(module: &CompiledModule) -> Result<(), LoadError> {
-    if module.target != Target::HOST || module.target.architecture == Architecture::Other {
+/// Checks everything that loading and instantiation rely on, in a store of code for `target`.
+pub(crate) fn check(module: &CompiledModule, target: Target) -> Result<(), LoadError> {
+    let found = module.target;
+    if found != target || found.architecture == Architecture::Other {
         return Err(LoadError::WrongTarget {
-            found: module.target,
+            found,
+            expected: target,
         });
     }
     check_code(module)
@@ -227,9 +229,12 @@ mod tests {
     /// Damages an empty module, and expects that reason for its refusal.
     fn refused(reason: &'static str, damage: impl FnOnce(&mut CompiledModule)) {
         let mut module = CompiledModule::new(Target::HOST, false);
-        assert_eq!(check(&module), Ok(()));
+        assert_eq!(check(&module, Target::HOST), Ok(()));
         damage(&mut module);
-        assert_eq!(check(&module), Err(LoadError::Malformed(reason)));
+        assert_eq!(
+            check(&module, Target::HOST),
+            Err(LoadError::Malformed(reason))
+        );
     }
 
     fn import(ty: ExternType) -> Import {
@@ -348,6 +353,12 @@ mod tests {
             ..Target::HOST
         };
         let module = CompiledModule::new(found, false);
-        assert_eq!(check(&module), Err(LoadError::WrongTarget { found }));
+        assert_eq!(
+            check(&module, Target::HOST),
+            Err(LoadError::WrongTarget {
+                found,
+                expected: Target::HOST
+            })
+        );
     }
 }

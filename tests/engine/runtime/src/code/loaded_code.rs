@@ -1,12 +1,12 @@
 //! Placed code whose stack maps are registered.
 
-use crate::code::code_placer::{CodePlacer, PlacedCode};
-use crate::error::LoadError;
+use crate::code::code_placer::PlacedCode;
+use crate::error::{LoadError, PlaceError};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use vmexternref_core::{Matching, ModuleStackMaps, RegisterError, Registration, StackMapRegistry};
-use vmexternref_engine_abi::{CompiledModule, TEXT_ALIGN};
+use vmexternref_engine_abi::CompiledModule;
 
 /// Code in place, with its stack maps registered.
 ///
@@ -19,20 +19,18 @@ pub(crate) struct LoadedCode {
 }
 
 impl LoadedCode {
-    /// Places the code of a module and registers its stack maps.
+    /// Registers the stack maps of a module, whose code `place` puts where it can run.
     ///
     /// # Safety
     ///
     /// When the value is dropped, no frame of the code is on a stack.
     pub(crate) unsafe fn new(
-        placer: &dyn CodePlacer,
         registry: &Arc<StackMapRegistry>,
-        compiled: &CompiledModule,
+        compiled: &mut CompiledModule,
+        place: impl FnOnce(&mut CompiledModule) -> Result<Box<dyn PlacedCode>, PlaceError>,
     ) -> Result<Self, LoadError> {
         let maps = stack_maps(compiled).map_err(LoadError::StackMaps)?;
-        let placed = placer
-            .place(&compiled.text, &compiled.eh_frame, TEXT_ALIGN)
-            .map_err(LoadError::Place)?;
+        let placed = place(compiled).map_err(LoadError::Place)?;
         let registration = registry
             .register(placed.base().expose_provenance(), maps)
             .map_err(LoadError::StackMaps)?;

@@ -47,6 +47,12 @@ impl Module {
         &self.compiled.exports
     }
 
+    /// The address of its text, null if there is no code.
+    #[must_use]
+    pub const fn base(&self) -> *const u8 {
+        self.base
+    }
+
     /// Its description; text, unwind tables and stack maps are empty.
     pub(crate) const fn compiled(&self) -> &CompiledModule {
         &self.compiled

@@ -14,6 +14,8 @@ pub enum LoadError {
     WrongTarget {
         /// The machine that the code is for.
         found: Target,
+        /// The machine that the store runs code for.
+        expected: Target,
     },
     /// The description contradicts itself.
     Malformed(&'static str),
@@ -28,8 +30,8 @@ pub enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WrongTarget { found } => {
-                write!(f, "code for {found} on {}", Target::HOST)
+            Self::WrongTarget { found, expected } => {
+                write!(f, "code for {found} on {expected}")
             }
             Self::Malformed(what) => write!(f, "malformed compiled module: {what}"),
             Self::Place(error) => error.fmt(f),

@@ -5,6 +5,9 @@
 pub struct Limits {
     /// Bytes of native stack below the outermost call that Wasm frames may occupy.
     ///
+    /// In a store that interprets bytecode, its frames lie on a stack of the interpreter's, which
+    /// has as many bytes. The limit on the native stack is for calls that nest.
+    ///
     /// The host leaves more stack free for host functions, collections and destructors. Stores
     /// whose calls nest on one stack need the sum of their stacks.
     pub stack_bytes: usize,
@@ -18,15 +21,19 @@ pub struct Limits {
     pub max_table_elements: u32,
 }
 
-impl Default for Limits {
+impl Limits {
     /// A mebibyte of stack, a gibibyte per memory, ten million elements per table.
+    pub const DEFAULT: Self = Self {
+        stack_bytes: 1 << 20,
+        table_slots_initial: 512,
+        table_slots_maximum: usize::MAX,
+        max_memory_pages: 1 << 14,
+        max_table_elements: 10_000_000,
+    };
+}
+
+impl Default for Limits {
     fn default() -> Self {
-        Self {
-            stack_bytes: 1 << 20,
-            table_slots_initial: 512,
-            table_slots_maximum: usize::MAX,
-            max_memory_pages: 1 << 14,
-            max_table_elements: 10_000_000,
-        }
+        Self::DEFAULT
     }
 }

@@ -34,9 +34,9 @@ impl Module {
 }
 
 fn load(store: &StoreInner, mut compiled: CompiledModule) -> Result<Rc<Module>, LoadError> {
-    check(&compiled)?;
+    check(&compiled, store.engine.target())?;
     let type_ids = intern_types(store, &compiled)?;
-    let base = place(store, &compiled)?;
+    let base = place(store, &mut compiled)?;
     drop(mem::take(&mut compiled.text));
     drop(mem::take(&mut compiled.eh_frame));
     drop(mem::take(&mut compiled.stack_maps));
@@ -60,13 +60,17 @@ fn intern_types(
 }
 
 /// Places the module's code and returns its address, null if there is no code.
-fn place(store: &StoreInner, compiled: &CompiledModule) -> Result<*const u8, LoadError> {
+fn place(store: &StoreInner, compiled: &mut CompiledModule) -> Result<*const u8, LoadError> {
     if compiled.text.is_empty() {
         return Ok(ptr::null());
     }
     // SAFETY: the code is dropped before it can run, or together with the store, which every call
     // into it borrows.
-    let code = unsafe { LoadedCode::new(&*store.placer, &store.registry, compiled) }?;
+    let code = unsafe {
+        LoadedCode::new(&store.registry, compiled, |compiled| {
+            store.engine.place(compiled)
+        })
+    }?;
     let base = code.base();
     let mut all = store.code.borrow_mut();
     all.try_reserve(1).map_err(|_| LoadError::OutOfMemory)?;

@@ -13,6 +13,7 @@
 //! that has calls in progress is in one of the slots, so that a walk over the context and all slots
 //! sees every stack.
 
+use crate::engine::{Engine, EngineStack, FramesWalker};
 use crate::heap::Owned;
 use crate::store::store_handle::Store;
 use alloc::vec::Vec;
@@ -22,7 +23,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::VMStoreContext;
-use vmexternref_frame_pointer::{ActivationRecord, ActivationsWalker};
+use vmexternref_frame_pointer::ActivationRecord;
 
 /// The first address of a stack, and the one behind its last.
 type Bounds = (usize, usize);
@@ -31,6 +32,8 @@ type Bounds = (usize, usize);
 pub(crate) struct Stacks {
     /// The bounds of the running stack.
     running: Cell<Bounds>,
+    /// What the engine keeps for the running stack.
+    engine: EngineStack,
     slots: RefCell<Vec<NonNull<Slot>>>,
 }
 
@@ -44,6 +47,7 @@ struct Slot {
     runs: Cell<bool>,
     /// The bounds of the stack whose state the slot holds.
     bounds: Cell<Bounds>,
+    engine: EngineStack,
     record: ActivationRecord,
     stack_limit: Cell<usize>,
     handler_pc: Cell<usize>,
@@ -53,9 +57,10 @@ struct Slot {
 
 impl Slot {
     /// The slot of a stack that has not been run yet.
-    fn new(stack: Range<usize>, host_bytes: usize) -> Self {
+    fn new(stack: Range<usize>, host_bytes: usize, engine: &Engine) -> Result<Self, OutOfMemory> {
         let limit = stack.start.saturating_add(host_bytes).min(stack.end);
-        Self {
+        Ok(Self {
+            engine: engine.stack(stack.end - limit)?,
             index: Cell::new(0),
             runs: Cell::new(false),
             bounds: Cell::new((stack.start, stack.end)),
@@ -65,7 +70,7 @@ impl Slot {
             handler_pc: Cell::new(0),
             handler_sp: Cell::new(0),
             handler_fp: Cell::new(0),
-        }
+        })
     }
 
     /// Exchanges the state of the running stack for that in the slot.
@@ -73,22 +78,24 @@ impl Slot {
     /// # Safety
     ///
     /// As for [`ActivationRecord::swap`].
-    unsafe fn swap(&self, context: &VMStoreContext, running: &Cell<Bounds>) {
+    unsafe fn swap(&self, context: &VMStoreContext, stacks: &Stacks) {
         // SAFETY: the caller keeps the contract.
         unsafe { context.record.swap(&self.record) };
         context.stack_limit.swap(&self.stack_limit);
         context.handler_pc.swap(&self.handler_pc);
         context.handler_sp.swap(&self.handler_sp);
         context.handler_fp.swap(&self.handler_fp);
-        running.swap(&self.bounds);
+        stacks.running.swap(&self.bounds);
+        stacks.engine.swap(&self.engine);
     }
 }
 
 impl Stacks {
     /// One stack, with unknown bounds.
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(engine: EngineStack) -> Self {
         Self {
             running: Cell::new((0, usize::MAX)),
+            engine,
             slots: RefCell::new(Vec::new()),
         }
     }
@@ -96,6 +103,11 @@ impl Stacks {
     /// Whether there is one stack only.
     pub(crate) fn is_single(&self) -> bool {
         self.slots.borrow().is_empty()
+    }
+
+    /// What the engine keeps for the running stack.
+    pub(crate) const fn engine(&self) -> &EngineStack {
+        &self.engine
     }
 
     /// Tells the bounds of the running stack.
@@ -155,7 +167,7 @@ impl<'s> AllStacks<'s> {
 }
 
 impl<'s> IntoIterator for AllStacks<'s> {
-    type Item = ActivationsWalker<'s>;
+    type Item = FramesWalker<'s>;
     type IntoIter = EachStack<'s>;
 
     fn into_iter(self) -> EachStack<'s> {
@@ -175,21 +187,23 @@ pub(crate) struct EachStack<'s> {
 }
 
 impl<'s> Iterator for EachStack<'s> {
-    type Item = ActivationsWalker<'s>;
+    type Item = FramesWalker<'s>;
 
-    fn next(&mut self) -> Option<ActivationsWalker<'s>> {
-        let (record, (start, end)) = match self.running.take() {
-            Some(all) => (&all.context.record, all.stacks.running.get()),
+    fn next(&mut self) -> Option<FramesWalker<'s>> {
+        let (engine, record, (start, end)) = match self.running.take() {
+            Some(AllStacks { context, stacks }) => {
+                (&stacks.engine, &context.record, stacks.running.get())
+            }
             None => {
                 let slot = self.slots.get(self.next)?;
                 self.next += 1;
                 // SAFETY: a slot is in the list for as long as its handle owns it, and the list is
                 // borrowed: a handle that is dropped meanwhile panics.
                 let slot = unsafe { slot.as_ref() };
-                (&slot.record, slot.bounds.get())
+                (&slot.engine, &slot.record, slot.bounds.get())
             }
         };
-        Some(ActivationsWalker::new(record).with_stack(start..end))
+        Some(engine.walker(record, start..end))
     }
 }
 
@@ -211,7 +225,8 @@ impl Store {
     /// Makes another stack known on which the host will run calls of this store.
     ///
     /// `stack` is a range of addresses. Wasm leaves the lowest `host_bytes` of it to host
-    /// functions, collections and destructors.
+    /// functions, collections and destructors. Where Wasm is interpreted, the interpreter gets a
+    /// stack of its own, as large as the rest.
     ///
     /// # Errors
     ///
@@ -225,7 +240,7 @@ impl Store {
         stack: Range<usize>,
         host_bytes: usize,
     ) -> Result<GuestStack, OutOfMemory> {
-        let slot = Slot::new(stack, host_bytes);
+        let slot = Slot::new(stack, host_bytes, &self.inner().engine)?;
         let slot = Owned::try_new(slot).map_err(|OutOfMemory(_)| OutOfMemory(()))?;
         self.inner().stacks.add(&slot)?;
         Ok(GuestStack {
@@ -302,7 +317,7 @@ impl<'g> Resumer<'g> {
         let inner = self.0.store.inner();
         // SAFETY: the caller of `run` guarantees that each stack goes on only while the context
         // holds its state, and has its memory for as long as the slot is in the list.
-        unsafe { self.0.slot.swap(&inner.context, &inner.stacks.running) };
+        unsafe { self.0.slot.swap(&inner.context, &inner.stacks) };
     }
 }
 

@@ -1,6 +1,7 @@
 //! Handles of a store.
 
 use crate::code::CodePlacer;
+use crate::engine::{Engine, EngineStack};
 use crate::store::limits::Limits;
 use crate::store::store_inner::StoreInner;
 use alloc::boxed::Box;
@@ -12,7 +13,7 @@ use core::ops::{ControlFlow, Range};
 use vmexternref_core::{
     Frame, Garbage, GcReport, OutOfMemory, StackMapRegistry, StackWalker, VMExternRef, WalkEnd,
 };
-use vmexternref_engine_abi::VMStoreContext;
+use vmexternref_engine_abi::{Target, VMStoreContext};
 use vmexternref_frame_pointer::ActivationRecord;
 
 /// A store: a cheap handle of everything created in it.
@@ -43,8 +44,39 @@ impl Store {
         placer: Rc<dyn CodePlacer>,
     ) -> Self {
         Self {
-            inner: Rc::new(StoreInner::new(registry, limits, placer)),
+            inner: Rc::new(StoreInner::new(
+                registry,
+                limits,
+                Engine::Native(placer),
+                EngineStack::native(),
+            )),
         }
+    }
+
+    /// An empty store that interprets its modules, which are compiled to bytecode.
+    ///
+    /// The interpreter has a stack of [`Limits::stack_bytes`] for frames of Wasm. The stack of the
+    /// host's own calls has the same limit.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for the interpreter.
+    #[cfg(feature = "pulley")]
+    pub fn interpreted(
+        registry: Arc<StackMapRegistry>,
+        limits: Limits,
+    ) -> Result<Self, OutOfMemory> {
+        let engine = Engine::Pulley;
+        let stack = engine.stack(limits.stack_bytes)?;
+        Ok(Self {
+            inner: Rc::new(StoreInner::new(registry, limits, engine, stack)),
+        })
+    }
+
+    /// The target that modules for this store are compiled for.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.inner.engine.target()
     }
 
     /// A handle that does not keep the store alive.

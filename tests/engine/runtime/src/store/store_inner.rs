@@ -1,6 +1,7 @@
 //! The store itself.
 
-use crate::code::{CodePlacer, LoadedCode};
+use crate::code::LoadedCode;
+use crate::engine::{Engine, EngineStack};
 use crate::error::Trap;
 use crate::heap::Arena;
 use crate::item::{GlobalItem, HostFunc, InstanceItem, MemoryItem, TableItem};
@@ -27,7 +28,7 @@ pub(crate) struct StoreInner {
     identity: StoreIdentity,
     pub(crate) limits: Limits,
     pub(crate) registry: Arc<StackMapRegistry>,
-    pub(crate) placer: Rc<dyn CodePlacer>,
+    pub(crate) engine: Engine,
     pub(crate) stacks: Stacks,
     /// `None` stands for a walker over the activation records of the store's stacks.
     pub(crate) walker: RefCell<Option<Rc<dyn StackWalker>>>,
@@ -47,11 +48,12 @@ pub(crate) struct StoreInner {
 const _: () = assert!(offset_of!(StoreInner, context) == 0);
 
 impl StoreInner {
-    /// An empty store.
+    /// An empty store. `stack` is the engine's for the stack that runs now.
     pub(crate) fn new(
         registry: Arc<StackMapRegistry>,
         limits: Limits,
-        placer: Rc<dyn CodePlacer>,
+        engine: Engine,
+        stack: EngineStack,
     ) -> Self {
         let context = VMStoreContext {
             record: ActivationRecord::new(),
@@ -69,8 +71,8 @@ impl StoreInner {
             identity: StoreIdentity::unique(),
             limits,
             registry,
-            placer,
-            stacks: Stacks::new(),
+            engine,
+            stacks: Stacks::new(stack),
             walker: RefCell::new(None),
             observer: RefCell::new(None),
             zeal: Cell::new(false),
