@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::env;
+use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::process::{Command, Output};
 use vmexternref_core::{
@@ -17,16 +18,26 @@ use vmexternref_core::{
 const ROLE: &str = "VMEXTERNREF_TEST_CHILD";
 const LIMIT: usize = usize::MAX >> 4;
 
+/// A command that starts this test binary again, and runs the test `name` alone.
+///
+/// On a foreign processor, `VMEXTERNREF_TEST_RUNNER` is the emulator with its options.
+fn this_binary(name: &str) -> Command {
+    let runner = env::var("VMEXTERNREF_TEST_RUNNER").unwrap_or_default();
+    let binary = env::current_exe().expect("a test binary");
+    let words = runner.split_whitespace().map(OsString::from);
+    let mut words = words.chain([binary.into_os_string()]);
+    let mut command = Command::new(words.next().expect("the binary at least"));
+    command.args(words).args(["--exact", name, "--nocapture"]);
+    command
+}
+
 /// Runs `case` in a child process that runs the test `name` alone.
 fn in_child(name: &str, case: impl FnOnce()) -> Option<Output> {
     if env::var_os(ROLE).is_some() {
         case();
         return None;
     }
-    let child = Command::new(env::current_exe().expect("a test binary"))
-        .args(["--exact", name, "--nocapture"])
-        .env(ROLE, "1")
-        .output();
+    let child = this_binary(name).env(ROLE, "1").output();
     Some(child.expect("the child starts"))
 }
 
@@ -110,10 +121,7 @@ fn each_use_of_a_freed_reference_is_told() {
             use_it(freed());
             return;
         }
-        let child = Command::new(env::current_exe().expect("a test binary"))
-            .args(["--exact", name, "--nocapture"])
-            .env(ROLE, index.to_string())
-            .output();
+        let child = this_binary(name).env(ROLE, index.to_string()).output();
         let child = child.expect("the child starts");
         assert_aborted(
             Some(child),

@@ -1,6 +1,7 @@
 //! What a host without a logger sees of a collection that keeps everything.
 #![cfg(feature = "backtrace")]
 
+use std::ffi::OsString;
 use std::process::Command;
 use vmexternref::{
     GcOutcome, StackMapRegistry, VMExternRef, VMExternRefActivationsTable, gc, insert_with_gc,
@@ -33,12 +34,25 @@ fn collect_in_vain() {
     assert_eq!(swept.freed, 1);
 }
 
+/// A command that starts this test binary again.
+///
+/// On a foreign processor, `VMEXTERNREF_TEST_RUNNER` is the emulator with its options.
+fn this_binary() -> Command {
+    let runner = std::env::var("VMEXTERNREF_TEST_RUNNER").unwrap_or_default();
+    let binary = std::env::current_exe().expect("this test");
+    let words = runner.split_whitespace().map(OsString::from);
+    let mut words = words.chain([binary.into_os_string()]);
+    let mut command = Command::new(words.next().expect("the binary at least"));
+    command.args(words);
+    command
+}
+
 #[test]
 fn without_a_logger_a_failure_is_printed_once() {
     if std::env::var_os(CHILD).is_some() {
         return collect_in_vain();
     }
-    let child = Command::new(std::env::current_exe().expect("this test"))
+    let child = this_binary()
         .args(["--nocapture", "--test-threads=1"])
         .env(CHILD, "")
         .output()

@@ -1,11 +1,15 @@
 //! The walker that starts where compiled code says it left Wasm.
 
 use crate::activation::Activation;
-use crate::chain::{Chain, ChainEnd, RECORD};
+use crate::chain::{Chain, ChainEnd};
 use crate::layout::ActivationRecord;
+use crate::record::RecordLayout;
 use core::ops::{ControlFlow, Range};
 use core::ptr;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
+
+/// What compiled code keeps here for each frame.
+const RECORD: RecordLayout = RecordLayout::OF_COMPILED_CODE;
 
 /// Walks the Wasm frames of every activation of one record.
 ///
@@ -23,6 +27,9 @@ use vmexternref_core::{Frame, StackWalker, WalkEnd};
 /// What trampolines do, done by hand on an array that stands for a stack:
 ///
 /// ```
+/// # if cfg!(target_arch = "s390x") {
+/// #     return; // Records look different there.
+/// # }
 /// use core::ops::ControlFlow;
 /// use vmexternref_core::{StackWalker, WalkEnd};
 /// use vmexternref_frame_pointer::{ActivationRecord, ActivationsWalker, RecordOffsets};
@@ -94,7 +101,7 @@ impl<'r> ActivationsWalker<'r> {
             Err(Unsound::Incomplete)
         } else if exit_fp < lowest || entry_fp <= exit_fp {
             Err(Unsound::OutOfOrder)
-        } else if self.stack.end < entry_fp || self.stack.end - entry_fp < RECORD {
+        } else if self.stack.end < entry_fp || self.stack.end - entry_fp < RECORD.size {
             Err(Unsound::OutOfBounds)
         } else {
             Ok(exit_fp..entry_fp)
@@ -116,14 +123,14 @@ impl<'r> ActivationsWalker<'r> {
                     return WalkEnd::stopped(unsound.reason(), pc);
                 }
             };
-            lowest = bounds.end + RECORD;
+            lowest = bounds.end + RECORD.size;
             let chain = Chain {
                 pc: Some(activation.exit_pc),
                 record: activation.exit_fp,
                 end: activation.entry_fp,
                 bounds,
             };
-            let end = chain.follow(word_of_stack, |link| {
+            let end = chain.follow(RECORD, word_of_stack, |link| {
                 visit(Frame::new(link.pc, Some(link.sp), Some(link.fp)).of_compiled_code())
             });
             match end {
@@ -185,11 +192,11 @@ unsafe impl StackWalker for ActivationsWalker<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::ActivationsWalker;
+    use super::{ActivationsWalker, RECORD};
     use crate::activation::Activation;
-    use crate::chain::{RECORD, WORD};
     use crate::layout::ActivationRecord;
     use crate::made_stack::{Stack, enter, record_of, walk};
+    use crate::record::WORD;
     use core::ops::ControlFlow;
     use std::vec::Vec;
     use vmexternref_core::{StackWalker, WalkEnd};
@@ -342,7 +349,7 @@ mod tests {
             (edge - WORD, edge),
             (edge, edge),
             (usize::MAX - 1, usize::MAX),
-            (1, edge - RECORD),
+            (1, edge - RECORD.size),
         ] {
             let record = record_of(Activation {
                 exit_pc: 11,

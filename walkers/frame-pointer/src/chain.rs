@@ -16,13 +16,8 @@
 //! stack.
 
 use crate::arch::strip;
+use crate::record::{RecordLayout, WORD};
 use core::ops::{ControlFlow, Range};
-
-/// Bytes in a word of the host.
-pub(crate) const WORD: usize = size_of::<usize>();
-
-/// Bytes in a frame record.
-pub(crate) const RECORD: usize = 2 * WORD;
 
 /// A chain of frame records: where it starts, ends and may lead.
 ///
@@ -120,14 +115,15 @@ impl Broken {
 }
 
 impl Chain {
-    /// Visits the chain's frames, each with its record at its frame pointer.
+    /// Visits the chain's frames, each with its record at its frame pointer, laid out as `layout`.
     #[inline]
     pub(crate) fn follow(
         &self,
+        layout: RecordLayout,
         read: impl Fn(usize) -> Option<usize>,
         visit: impl FnMut(Link) -> ControlFlow<()>,
     ) -> ChainEnd {
-        self.follow_records(|link| link.fp, strip, read, visit)
+        self.follow_laid_out(layout, |link| link.fp, strip, read, visit)
     }
 
     /// Visits the chain's frames, youngest first.
@@ -142,27 +138,43 @@ impl Chain {
         record_of: impl Fn(&Link) -> usize,
         strip: impl Fn(usize) -> usize,
         read: impl Fn(usize) -> Option<usize>,
+        visit: impl FnMut(Link) -> ControlFlow<()>,
+    ) -> ChainEnd {
+        self.follow_laid_out(RecordLayout::PAIR, record_of, strip, read, visit)
+    }
+
+    /// Like [`Self::follow_records`], for any layout of records.
+    #[inline]
+    fn follow_laid_out(
+        &self,
+        layout: RecordLayout,
+        record_of: impl Fn(&Link) -> usize,
+        strip: impl Fn(usize) -> usize,
+        read: impl Fn(usize) -> Option<usize>,
         mut visit: impl FnMut(Link) -> ControlFlow<()>,
     ) -> ChainEnd {
         let mut record = self.record;
-        let oldest = match self.oldest_record() {
+        let oldest = match self.oldest_record(layout) {
             Ok(oldest) => oldest,
             Err(reason) => return ChainEnd::Broken { reason, last: None },
         };
         let mut first_pc = self.pc;
         loop {
-            let pc = first_pc.take().or_else(|| read(record + WORD));
+            let pc = first_pc
+                .take()
+                .or_else(|| read(record + layout.return_address));
             let (Some(fp), Some(pc)) = (read(record), pc) else {
                 let reason = Broken::Unreadable;
                 return ChainEnd::Broken { reason, last: None };
             };
-            let (pc, sp) = (strip(pc), record + RECORD);
+            let (pc, sp) = (strip(pc), record + layout.caller_sp);
+            let youngest = record + layout.size;
             let link = Link { pc, sp, fp };
             if fp == self.end {
                 return ChainEnd::Reached { last: link };
             }
             record = record_of(&link);
-            if let Err(reason) = check(record, link.sp, oldest) {
+            if let Err(reason) = check(record, youngest, oldest) {
                 let last = Some(link);
                 return ChainEnd::Broken { reason, last };
             }
@@ -174,8 +186,8 @@ impl Chain {
 
     /// The highest address that a record can stand at, if the first one lies no higher.
     #[inline]
-    fn oldest_record(&self) -> Result<usize, Broken> {
-        let Some(oldest) = self.bounds.end.checked_sub(RECORD) else {
+    fn oldest_record(&self, layout: RecordLayout) -> Result<usize, Broken> {
+        let Some(oldest) = self.bounds.end.checked_sub(layout.size) else {
             return Err(Broken::OutOfBounds);
         };
         match check(self.record, self.bounds.start, oldest) {
@@ -203,7 +215,8 @@ fn check(record: usize, youngest: usize, oldest: usize) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Broken, Chain, ChainEnd, Link, RECORD, WORD};
+    use super::{Broken, Chain, ChainEnd, Link};
+    use crate::record::{RecordLayout, WORD};
     use core::cell::Cell;
     use core::ops::{ControlFlow, Range};
     use std::vec::Vec;
@@ -226,8 +239,13 @@ mod tests {
         }
 
         fn follow(&self, chain: &Chain) -> (Vec<Link>, ChainEnd) {
+            self.follow_laid_out(chain, RecordLayout::PAIR)
+        }
+
+        fn follow_laid_out(&self, chain: &Chain, layout: RecordLayout) -> (Vec<Link>, ChainEnd) {
             let mut links = Vec::new();
             let end = chain.follow(
+                layout,
                 |address| self.read(address),
                 |link| {
                     links.push(link);
@@ -291,6 +309,51 @@ mod tests {
     }
 
     #[test]
+    fn a_back_chain_has_the_return_address_in_the_area_of_saved_registers() {
+        let mut words = [0; 75];
+        for (area, older, pc) in [(0, 20, 11), (20, 55, 12), (55, 99, 13)] {
+            (words[area], words[area + 14]) = (at(older), pc);
+        }
+        let memory = Memory {
+            base: BASE,
+            words: &words,
+        };
+        let chain = chain(&memory, at(0), at(99));
+        let (links, end) = memory.follow_laid_out(&chain, RecordLayout::BACK_CHAIN);
+        let link = |pc, sp, fp| Link {
+            pc,
+            sp: at(sp),
+            fp: at(fp),
+        };
+        assert_eq!(links, [link(11, 0, 20), link(12, 20, 55)]);
+        let last = link(13, 55, 99);
+        assert_eq!(end, ChainEnd::Reached { last });
+    }
+
+    #[test]
+    fn areas_of_a_back_chain_do_not_overlap_and_lie_within_bounds() {
+        for (older, reason) in [
+            (0, Broken::NotOlder),
+            (19, Broken::NotOlder),
+            (21, Broken::OutOfBounds),
+        ] {
+            let mut words = [0; 40];
+            (words[0], words[14]) = (at(older), 11);
+            let memory = Memory {
+                base: BASE,
+                words: &words,
+            };
+            let chain = chain(&memory, at(0), 1);
+            let (links, end) = memory.follow_laid_out(&chain, RecordLayout::BACK_CHAIN);
+            assert_eq!(links, [], "{older}");
+            assert!(
+                matches!(end, ChainEnd::Broken { reason: found, .. } if found == reason),
+                "{older}: {end:?}"
+            );
+        }
+    }
+
+    #[test]
     fn the_first_return_address_can_be_given() {
         let words = [at(2), 11, 0, 12];
         let memory = Memory {
@@ -331,6 +394,7 @@ mod tests {
             (usize::MAX - (WORD - 1), Broken::OutOfBounds),
         ] {
             let end = chain(&memory, record, 1).follow(
+                RecordLayout::PAIR,
                 |address| panic!("read of {address:#x}"),
                 |link| panic!("visit of {link:?}"),
             );
@@ -380,6 +444,7 @@ mod tests {
         for readable in 0..4 {
             let words = [at(2), 11, 0, 12];
             let end = chain.follow(
+                RecordLayout::PAIR,
                 |address| words[..readable].get((address - BASE) / WORD).copied(),
                 |_| ControlFlow::Continue(()),
             );
@@ -396,6 +461,7 @@ mod tests {
         };
         let visits = Cell::new(0);
         let end = chain(&memory, at(0), 0).follow(
+            RecordLayout::PAIR,
             |address| memory.read(address),
             |_| {
                 visits.set(visits.get() + 1);
@@ -415,7 +481,7 @@ mod tests {
         };
         let mut links = Vec::new();
         let end = chain(&memory, at(0), at(8)).follow_records(
-            |link| link.fp - RECORD,
+            |link| link.fp - RecordLayout::PAIR.size,
             |pc| pc,
             |address| memory.read(address),
             |link| {
@@ -470,7 +536,9 @@ mod tests {
     #[test]
     fn any_memory_is_walked_within_bounds_and_to_an_end() {
         arbtest::arbtest(|u| {
-            let length = u.int_in_range(0..=64_usize)?;
+            let layouts = [RecordLayout::PAIR, RecordLayout::BACK_CHAIN];
+            let layout = *u.choose(&layouts)?;
+            let length = u.int_in_range(0..=32 * layout.size / WORD)?;
             // High bases try the arithmetic at the end of the address space.
             let top = usize::MAX - length * WORD;
             let base = *u.choose(&[0, BASE, top & !(WORD - 1)])?;
@@ -492,8 +560,9 @@ mod tests {
                 end: u.arbitrary()?,
                 bounds: memory.bounds(),
             };
-            let (links, _) = memory.follow(&chain);
-            assert!(links.len() <= length / 2, "more frames than records fit");
+            let (links, _) = memory.follow_laid_out(&chain, layout);
+            let records = length * WORD / layout.size;
+            assert!(links.len() <= records, "more frames than records fit");
             for pair in links.windows(2) {
                 assert!(
                     pair[0].fp < pair[1].fp && pair[0].sp < pair[1].sp,

@@ -22,6 +22,9 @@
 //!              younger frames, lower addresses
 //! ```
 //!
+//! On `s390x`, where compiled code keeps a back chain, frame pointers and return addresses lie
+//! elsewhere (`record.rs` has the picture).
+//!
 //! There are two ways in. [`ActivationsWalker`] is the one to use: it starts where compiled code
 //! says it left Wasm, ends where compiled code says it was entered, sees Wasm frames only, and so
 //! can *prove* that it saw all of them. `CurrentFrameWalker` starts at the frame that calls it and
@@ -58,6 +61,9 @@
 //! - Compiled code without frame pointers: use the walker over the `backtrace` crate.
 //! - One record whose nested activations lie on different stacks: such a walk is `Stopped`.
 //! - Stacks that grow towards higher addresses.
+//!
+//! `CurrentFrameWalker` exists on `x86_64`, `aarch64` and `riscv64` only: elsewhere this crate does
+//! not know where host code keeps its frame records.
 //!
 //! Code that is interpreted has frame records on a stack of the interpreter's: a [`Chain`] follows
 //! them. The crate `vmexternref-pulley` does so for Pulley.
@@ -113,6 +119,7 @@ mod layout;
 #[cfg(test)]
 mod made_stack;
 mod probe;
+mod record;
 mod stacks;
 
 #[cfg(all(

@@ -1,30 +1,38 @@
 //! For unit tests: arrays that play stacks.
 
 use crate::activation::Activation;
-use crate::chain::WORD;
 use crate::layout::ActivationRecord;
+use crate::record::{RecordLayout, WORD};
 use core::ops::ControlFlow;
 use std::vec::Vec;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
 
+/// What compiled code keeps here for each frame.
+const RECORD: RecordLayout = RecordLayout::OF_COMPILED_CODE;
+
+/// Bytes between two places of a [`Stack`]: every record takes two.
+const STEP: usize = RECORD.size / 2;
+
 /// Words that play the stack, at an address that may be read.
 #[repr(align(16))]
-pub(crate) struct Stack([usize; 32]);
+pub(crate) struct Stack([usize; 32 * STEP / WORD]);
 
 impl Stack {
-    /// Makes a stack of frame records, given as (word, word its frame pointer leads to, pc).
+    /// Makes a stack of frame records, given as (place, place its frame pointer leads to, pc).
     pub(crate) fn new(records: &[(usize, usize, usize)]) -> std::boxed::Box<Self> {
-        let mut stack = std::boxed::Box::new(Self([0xbad; 32]));
+        let mut stack = std::boxed::Box::new(Self([0xbad; 32 * STEP / WORD]));
         let base = (&raw const stack.0).addr();
-        for &(word, older, pc) in records {
-            stack.0[word] = base + older * WORD;
-            stack.0[word + 1] = pc;
+        for &(place, older, pc) in records {
+            let record = place * STEP;
+            stack.0[record / WORD] = base + older * STEP;
+            stack.0[(record + RECORD.return_address) / WORD] = pc;
         }
         stack
     }
 
-    pub(crate) fn at(&self, word: usize) -> usize {
-        self.0.as_ptr().expose_provenance() + word * WORD
+    /// The address of a place.
+    pub(crate) fn at(&self, place: usize) -> usize {
+        self.0.as_ptr().expose_provenance() + place * STEP
     }
 
     pub(crate) fn activation(&self, exit: usize, exit_pc: usize, entry: usize) -> Activation {
@@ -35,8 +43,10 @@ impl Stack {
         }
     }
 
-    pub(crate) fn frame(&self, pc: usize, sp: usize, fp: usize) -> Frame {
-        Frame::new(pc, Some(self.at(sp)), Some(self.at(fp))).of_compiled_code()
+    /// A frame, given by its `pc`, the place after its callee's record, and that of its own.
+    pub(crate) fn frame(&self, pc: usize, above: usize, fp: usize) -> Frame {
+        let sp = self.at(above) - RECORD.size + RECORD.caller_sp;
+        Frame::new(pc, Some(sp), Some(self.at(fp))).of_compiled_code()
     }
 }
 

@@ -1,11 +1,11 @@
-//! What differs between architectures: four facts, one file each.
+//! What differs between architectures in the host's code: four facts, one file each.
 //!
 //! - `frame_pointer()`: the frame pointer of the function it is inlined into;
 //! - `strip(pc)`: a return address from memory as a plain address;
 //! - `HOST_RECORD_BELOW_FP`: how many bytes below the frame pointer code of the host's compiler
-//!   keeps its frame record. Cranelift keeps it at the frame pointer everywhere;
+//!   keeps its frame record. Cranelift keeps it at the frame pointer;
 //! - `HOST_RECORD_ON_TOP`: whether that compiler keeps the record at the top of the frame, so that
-//!   the caller's stack pointer is the address after it. Cranelift does everywhere.
+//!   the caller's stack pointer is the address after it. Cranelift does.
 
 core::cfg_select! {
     // Miri interprets no machine code.
