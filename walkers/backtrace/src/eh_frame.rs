@@ -422,9 +422,13 @@ mod tests {
     fn the_tables_of_this_very_program_are_well_formed() {
         let file = std::fs::read("/proc/self/exe").expect("the running program");
         let number = |offset: usize, bytes: usize| {
-            let mut word = [0; 8];
-            word[..bytes].copy_from_slice(&file[offset..offset + bytes]);
-            usize::try_from(u64::from_ne_bytes(word)).expect("64 bits")
+            let digits = file[offset..offset + bytes].iter();
+            let append = |number, &digit| (number << 8) | usize::from(digit);
+            if cfg!(target_endian = "little") {
+                digits.rev().fold(0, append)
+            } else {
+                digits.fold(0, append)
+            }
         };
         // ELF64: the section headers, each of 64 bytes, and the section with their names.
         let section = |index: usize| number(0x28, 8) + 64 * index;

@@ -76,6 +76,9 @@ mod tests {
         } else if cfg!(target_arch = "riscv64") {
             let general = [RiscV::RA, RiscV::SP, RiscV::S0, RiscV::S1, RiscV::S11];
             (general, vec![RiscV::FS0, RiscV::FS11], Register(64))
+        } else if cfg!(target_arch = "s390x") {
+            let general = [6, 11, 13, 14, 15].map(Register);
+            (general, vec![Register(24), Register(31)], Register(32))
         } else {
             return;
         };
