@@ -574,6 +574,46 @@ pub(crate) const LINES: &[Line] = &[
         AtMost(|figures| Some(1.3 * figures.first("W24", "collection", Ours)?)),
         "1.3 x on one"
     ),
+    line!(
+        "W25",
+        "",
+        "walk of 1000 frames of Pulley",
+        "ns/frame",
+        first,
+        &[],
+        AtMost(|_| Some(3.0)),
+        ""
+    ),
+    line!(
+        "W26",
+        "",
+        "W6, interpreted",
+        "ns",
+        first,
+        &[],
+        Nothing,
+        "for comparison"
+    ),
+    line!(
+        "W27",
+        "none",
+        "W26 below 100 k frames",
+        "ns",
+        last,
+        &[],
+        AtMost(|figures| Some(1.5 * figures.first("W27", "none", Ours)?)),
+        "1.5 x below 1 frame"
+    ),
+    line!(
+        "W27",
+        "shared",
+        "the same, 1 shared reference a frame",
+        "ns",
+        last,
+        &[],
+        AtMost(|figures| Some(1.5 * figures.first("W27", "shared", Ours)?)),
+        "1.5 x below 1 frame"
+    ),
 ];
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod boxes;
 mod calls;
 mod cycles;
 mod garbage;
+mod interpreted;
 mod memory;
 mod pauses;
 mod recursion;
@@ -113,6 +114,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Workload> {
         recursion::W19,
         cycles::WORKLOADS,
         stacks::WORKLOADS,
+        interpreted::WORKLOADS,
     ]
     .into_iter()
     .flatten()

@@ -19,7 +19,8 @@ pub(crate) type Walk = fn(&Scene<'_>, &mut Stopwatch) -> usize;
 #[derive(Debug)]
 pub(crate) struct Scene<'s> {
     pub(crate) store: &'s Store,
-    pub(crate) code: Placement,
+    /// Where the newest machine code is.
+    pub(crate) code: Option<Placement>,
 }
 
 /// The context of host functions.
@@ -32,6 +33,12 @@ pub(super) struct Context {
 
 pub(super) type Shared = Rc<Context>;
 
+/// The limits of a store.
+const LIMITS: Limits = Limits {
+    stack_bytes: STACK_BYTES,
+    ..Limits::DEFAULT
+};
+
 /// An instance in our engine.
 pub(crate) struct Ours {
     store: Store,
@@ -42,17 +49,40 @@ pub(crate) struct Ours {
 impl Ours {
     /// Compiles and instantiates `text` in a store of its own.
     pub(crate) fn new(text: &str, effort: Effort) -> Result<Self, Failure> {
-        Self::with_slots(text, effort, Limits::default().table_slots_initial)
+        Self::with_slots(text, effort, LIMITS.table_slots_initial)
     }
 
     /// The same, with an activations table that starts with `slots` slots.
     pub(crate) fn with_slots(text: &str, effort: Effort, slots: usize) -> Result<Self, Failure> {
-        let compiled = compile(&wat::parse_str(text)?, &CompileOptions::default())?;
         let limits = Limits {
-            stack_bytes: STACK_BYTES,
             table_slots_initial: slots,
-            ..Limits::default()
+            ..LIMITS
         };
+        Self::build(
+            text,
+            &CompileOptions::default(),
+            effort,
+            |registry, code| Ok(Store::new(registry, limits, code)),
+        )
+    }
+
+    /// The same as bytecode, in a store that interprets it.
+    pub(crate) fn interpreted(text: &str, effort: Effort) -> Result<Self, Failure> {
+        Self::build(
+            text,
+            &CompileOptions::for_bytecode(),
+            effort,
+            |registry, _| Store::interpreted(registry, LIMITS),
+        )
+    }
+
+    fn build(
+        text: &str,
+        options: &CompileOptions,
+        effort: Effort,
+        store: impl FnOnce(Arc<StackMapRegistry>, Rc<CodeMemory>) -> Result<Store, OutOfMemory>,
+    ) -> Result<Self, Failure> {
+        let compiled = compile(&wat::parse_str(text)?, options)?;
         let context = Rc::new(Context {
             host: RefCell::new(Host::new(effort)),
             code: Rc::new(CodeMemory::default()),
@@ -60,7 +90,7 @@ impl Ours {
             frames: Cell::new(0),
         });
         let registry = Arc::new(StackMapRegistry::new());
-        let store = Store::new(registry, limits, Rc::clone(&context.code) as _);
+        let store = store(registry, Rc::clone(&context.code)).map_err(no_memory)?;
         let module = Module::load(&store, compiled)?;
         let instance = linker(&store, &context)?.instantiate(&store, &module)?;
         Ok(Self {

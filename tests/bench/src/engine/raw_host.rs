@@ -257,7 +257,7 @@ unsafe extern "C" fn drop_handle(
 unsafe extern "C" fn walk(host: *const VMHostFunc, caller: *const VMContext, _: *mut u64) -> u32 {
     // SAFETY: this is the function's own first argument.
     let context = unsafe { context(host) };
-    let (Some(walk), Some(code)) = (context.walk.get(), context.code.newest()) else {
+    let Some(walk) = context.walk.get() else {
         // SAFETY: `caller` is the function's own argument.
         return unsafe { fail(caller, "nothing to walk with") };
     };
@@ -266,7 +266,7 @@ unsafe extern "C" fn walk(host: *const VMHostFunc, caller: *const VMContext, _: 
         Caller::with(caller, |caller| {
             let scene = Scene {
                 store: caller.store(),
-                code,
+                code: context.code.newest(),
             };
             let mut host = context.host.borrow_mut();
             context.frames.set(walk(&scene, &mut host.stopwatch));

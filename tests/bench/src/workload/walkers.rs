@@ -11,6 +11,8 @@ use core::hint::black_box;
 use core::ops::ControlFlow;
 use core::ptr;
 use vmexternref_core::StackWalker;
+#[cfg(target_arch = "x86_64")]
+use vmexternref_engine_code_memory::Placement;
 use vmexternref_frame_pointer::{ActivationsWalker, CurrentFrameWalker};
 
 pub(super) const WORKLOADS: &[Workload] = &[Workload {
@@ -42,17 +44,22 @@ fn walk(task: &Task) -> Result<Lines, Failure> {
         _ => by_activations,
     });
     engine.run("run", task.size()?)?;
+    per_frame(&mut engine, task.x)
+}
+
+/// The recursion of W7, with a walk at its bottom in place of the timed loop.
+pub(super) fn recursion() -> String {
+    guest::recursion(Held::Nothing, "").replace("(call $timed (i32.const 0))", "(call $walk)")
+}
+
+/// Nanoseconds per frame of the walk that `engine` timed below `x` frames.
+pub(super) fn per_frame(engine: &mut OurEngine, x: u32) -> Result<Lines, Failure> {
     let frames = u32::try_from(engine.walked_frames())?;
-    if frames < task.x {
+    if frames < x {
         return Err(format!("the walk ended after {frames} frames").into());
     }
     let figure = engine.figure().ok_or("nothing was timed")?;
     Ok(vec![("", figure / f64::from(frames))])
-}
-
-/// The recursion of W7, with a walk at its bottom in place of the timed loop.
-fn recursion() -> String {
-    guest::recursion(Held::Nothing, "").replace("(call $timed (i32.const 0))", "(call $walk)")
 }
 
 /// Times walks of `walker`, and returns the number of frames that it visits.
@@ -131,7 +138,9 @@ fn by_framehop(scene: &Scene<'_>, stopwatch: &mut Stopwatch) -> usize {
     use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
     let record = scene.store.record();
     let mut unwinder = UnwinderX86_64::new();
-    unwinder.add_module(framehop_module(scene));
+    if let Some(code) = &scene.code {
+        unwinder.add_module(framehop_module(code));
+    }
     let mut cache = CacheX86_64::<_>::new();
     let end = record.entry_fp() as u64;
     let mut read = |address: u64| match usize::try_from(address) {
@@ -153,8 +162,7 @@ fn by_framehop(scene: &Scene<'_>, stopwatch: &mut Stopwatch) -> usize {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn framehop_module(scene: &Scene<'_>) -> framehop::Module<Vec<u8>> {
-    let code = &scene.code;
+fn framehop_module(code: &Placement) -> framehop::Module<Vec<u8>> {
     let range = |range: &core::ops::Range<usize>| range.start as u64..range.end as u64;
     let start = ptr::with_exposed_provenance::<u8>(code.eh_frame.start);
     // SAFETY: the mapping holds the unwind tables of the module that runs, and is never written
