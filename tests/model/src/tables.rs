@@ -85,9 +85,13 @@ impl Table {
         unsafe { &*header.add(usize::from(offset)).cast() }
     }
 
-    /// The entries, as the words in the slots.
+    /// The entries, as the words in the slots. All other slots are null.
     pub(crate) fn words(&self) -> Vec<usize> {
         let next = self.word(Offsets::HOST.table_next()).get();
+        for free in 0..self.free_slots() {
+            // SAFETY: the free slots follow each other up to the end.
+            assert!(unsafe { next.add(free).read() }.is_null(), "a free slot");
+        }
         let len = self.real().len();
         // SAFETY: the slots before the next free one are the entries.
         (1..=len)

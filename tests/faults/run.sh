@@ -1,0 +1,229 @@
+#!/usr/bin/env bash
+# Plants faults in a copy of the sources, one at a time, and shows which checks catch each.
+#
+#   run.sh            shows that every fault can be planted, and runs a few
+#   run.sh --all      runs every fault
+#   run.sh NAME…      runs these faults
+#   run.sh --control  shows that no check catches anything where nothing is planted
+#   run.sh --table    prints what earlier runs have found, for the README
+#
+# A fault passes that a check of `cargo test` catches, and one of the long checks that it names.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+. tests/checks/tally.bash
+root=$PWD
+here=$root/tests/faults
+work=${CARGO_TARGET_DIR:-$root/target}/faults
+tree=$work/tree
+rows=$work/rows
+limit=600 # seconds that a check may take; a fault may make it endless
+host=$(rustc -vV | sed -n 's/^host: //p')
+mkdir -p "$tree" "$rows"
+# Faster to compile: nobody looks at a backtrace.
+export RUST_BACKTRACE=0 CARGO_PROFILE_DEV_DEBUG=0
+
+value() { # key, name
+    sed -n "s/^$1: //p" "$here/list/$2.fault"
+}
+
+# Makes the copy the same as the sources, and leaves alone what is, so that builds are incremental.
+copy() {
+    local file
+    git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+        [ -f "$file" ] || continue
+        cmp -s "$file" "$tree/$file" || { mkdir -p "$tree/$(dirname "$file")" && cp "$file" "$tree/$file"; }
+    done
+}
+
+# Runs a command in the copy, and says what it did in $said. 2 if the fault does not compile.
+said=
+attempt() {
+    local code=0
+    said=$(cd "$tree" && timeout "$limit" "$@" 2>&1 </dev/null) || code=$?
+    if grep -q 'error: could not compile' <<<"$said"; then
+        grep -m 3 '^error' <<<"$said"
+        return 2
+    fi
+    return $((code != 0))
+}
+
+# The test that failed, of what `cargo test` said.
+failed_test() {
+    local name
+    name=$(sed -n 's/^---- \(.*\) stdout ----$/\1/p; s/^test \(.*\) \.\.\. FAILED$/\1/p' <<<"$said" | head -n 1)
+    [ -n "$name" ] || name=$(grep -m 1 -oE 'signal: [0-9]+[^)]*|AddressSanitizer: [a-zA-Z-]+|LeakSanitizer: [a-z ]+' <<<"$said") || true
+    echo "${name:-it fails}"
+}
+
+features() { # package:features
+    case $1 in
+    *:all) echo --all-features ;;
+    *:*) echo "--features ${1#*:}" ;;
+    esac
+}
+
+# Which check of `cargo test` catches the fault that is planted. 2 if it does not compile.
+#
+# The unit tests come first: they are the fewest to compile.
+tests() {
+    local package part code
+    for package in "$@"; do
+        for part in --lib --tests; do
+            [ "$package $part" != "vmexternref-model --lib" ] || continue
+            code=0
+            # shellcheck disable=SC2046,SC2086
+            CARGO_TARGET_DIR=$work/build attempt cargo test --quiet -p "${package%:*}" $(features "$package") $part || code=$?
+            [ $code != 2 ] || return 2
+            [ $code = 0 ] || { caught="\`-p ${package%:*}\`: \`$(failed_test)\`" && return 0; }
+        done
+    done
+    return 1
+}
+
+# The model, as tests are built and as users build.
+long_model() {
+    local profile case
+    for profile in "" --release; do
+        # shellcheck disable=SC2086
+        CARGO_TARGET_DIR=$work/build attempt cargo run --quiet $profile -p vmexternref-model --example long -- 1000000 || {
+            case=$(grep -m 1 -o 'case [0-9]*' <<<"$said") || case="it ends the process"
+            caught="model: $case${profile:+, $profile}"
+            return 0
+        }
+    done
+    return 1
+}
+
+# What `tests/checks/asan.sh` runs of the package, and the model, under AddressSanitizer.
+long_asan() {
+    local package="$1"
+    export CARGO_TARGET_DIR=$work/asan RUSTC_BOOTSTRAP=1
+    export RUSTFLAGS="-Zsanitizer=address -C force-frame-pointers=yes"
+    export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0
+    # shellcheck disable=SC2046
+    attempt cargo test --quiet --target "$host" -p "${package%:*}" $(features "$package") --lib || {
+        caught="AddressSanitizer: \`$(failed_test)\`"
+        return 0
+    }
+    # These end processes and replace the allocator, where leaks cannot be told.
+    [ "${package%:*}" != vmexternref-core ] ||
+        ASAN_OPTIONS=detect_leaks=0 attempt cargo test --quiet --target "$host" -p vmexternref-core --test aborts --test allocator --test memory || {
+        caught="AddressSanitizer: \`$(failed_test)\`"
+        return 0
+    }
+    attempt cargo run --quiet --target "$host" -p vmexternref-model --example long -- 50000 || {
+        caught="AddressSanitizer, model: \`$(failed_test)\`"
+        return 0
+    }
+    return 1
+}
+
+# Every program, with every walker, and collections wherever one is possible.
+long_zeal() {
+    local program walker zeal
+    CARGO_TARGET_DIR=$work/build attempt cargo build --quiet -p vmexternref-engine || return 2
+    for program in tests/programs/*.wat; do
+        for walker in activations backtrace current-frame; do
+            for zeal in "" --zeal; do
+                # shellcheck disable=SC2086
+                attempt "$work/build/debug/vmexternref-engine" run "$program" --walker $walker $zeal --dir "$work" --invoke main || {
+                    caught="\`$(basename "$program" .wat)\` with $walker${zeal:+, zeal}"
+                    return 0
+                }
+            done
+        done
+    done
+    return 1
+}
+
+# A script of `tests/checks`, which builds in a folder of its own.
+long_script() {
+    CARGO_TARGET_DIR=$work/build attempt bash "tests/checks/$1.sh" || { caught="\`$1.sh\`" && return 0; }
+    return 1
+}
+
+# Which of the long checks $2… catches the fault that is planted; $1 is its first package.
+long() {
+    local check
+    for check in "${@:2}"; do
+        case $check in
+        model | zeal | asan) (long_"$check" "$1" && echo "$caught") && return 0 ;;
+        *) (long_script "$check" && echo "$caught") && return 0 ;;
+        esac
+    done
+    return 1
+}
+
+# Runs the fault $1.
+run() {
+    local name=$1 file by_test=nothing by_long=nothing good=yes caught="" code=0
+    file=$(value file "$name")
+    perl "$here/plant.pl" "$here/list/$name.fault" "$tree" --write
+    # shellcheck disable=SC2046
+    tests $(value tests "$name") || code=$?
+    if [ $code = 0 ]; then by_test=$caught; else good=no; fi
+    if [ $code = 2 ]; then
+        by_test="does not compile: $said"
+    else
+        # shellcheck disable=SC2046
+        by_long=$(long $(value tests "$name" | cut -d ' ' -f 1) $(value long "$name")) || good=no
+    fi
+    cp "$root/$file" "$tree/$file"
+    echo "| $name | $(value breaks "$name") | ${by_test} | ${by_long:-nothing} |" | tee "$rows/$name"
+    count $good "$name"
+}
+
+# Shows that the checks of the faults pass without one: $1 is the key, the rest its values.
+control() {
+    local check caught=""
+    for check in "${@:2}"; do
+        caught=""
+        case $1 in
+        tests) tests "$check" || true ;;
+        long) caught=$(long vmexternref-core "$check") || true ;;
+        esac
+        count_run "$check without a fault: $caught" [ -z "$caught" ]
+    done
+}
+
+# The values of a key in all faults, each once.
+every() {
+    sed -n "s/^$1: //p" "$here"/list/*.fault | tr ' ' '\n' | sort -u
+}
+
+# A few faults that need little to be compiled: others with each commit.
+few() {
+    local names number
+    mapfile -t names < <(grep -lE '^tests: vmexternref-model vmexternref-core$' "$here"/list/*.fault | xargs -n 1 basename -s .fault)
+    number=$(git rev-list --count HEAD)
+    for step in 0 1 2; do echo "${names[$(((number * 3 + step) % ${#names[@]}))]}"; done
+}
+
+case ${1-} in
+--table)
+    cat "$rows"/*
+    exit
+    ;;
+--control)
+    copy
+    # shellcheck disable=SC2046
+    control tests $(every tests)
+    # shellcheck disable=SC2046
+    control long $(every long)
+    finish
+    exit
+    ;;
+"")
+    for fault in "$here"/list/*.fault; do
+        count_run "$fault can be planted" perl "$here/plant.pl" "$fault" "$root"
+    done
+    mapfile -t names < <(few)
+    ;;
+--all) mapfile -t names < <(basename -s .fault "$here"/list/*.fault) ;;
+*) names=("$@") ;;
+esac
+
+copy
+for name in "${names[@]}"; do run "$name"; done
+finish
