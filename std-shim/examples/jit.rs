@@ -1,63 +1,47 @@
 //! A host with a just-in-time compiler, from nothing to the last freed object.
 //!
-//! Cranelift compiles this guest; `make`, `collect` and `show` are functions of the host:
+//! Cranelift compiles this guest; `make`, `collect` and `show` are functions of the host, and
+//! `element` is what a Wasm table would hold:
 //!
 //! ```text
-//!   fn guest(host) {
-//!       let a = make(host, 1);
-//!       let b = make(host, 2);
-//!       collect(host);            // frees 2: the guest does not use `b` any more
-//!       show(host, a);
-//!       collect(host);            // frees 1
+//!   fn guest() {
+//!       element = make(1);
+//!       make(2);
+//!       let held = element;       // table.get: compiled code inserts it, without a call
+//!       element = null;           // table.set: compiled code counts
+//!       collect();                // frees 2, which nobody holds
+//!       show(held);
+//!       collect();                // frees 1: the guest does not use it any more
 //!   }
 //! ```
 //!
 //! Run it with `cargo run -p vmexternref --features cranelift --example jit`.
 
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::gimli::RunTimeEndian;
-use cranelift_codegen::gimli::write::{Address, EhFrame, EndianVec, FrameTable};
-use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, Type, Value, types};
-use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa, unwind::UnwindInfo};
+use cranelift_codegen::ir::{AbiParam, InstBuilder, MemFlagsData, Signature, Type, Value, types};
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use memmap2::{Mmap, MmapMut};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
+use std::mem::offset_of;
+use std::ptr;
 use std::rc::Rc;
+use vmexternref::cranelift::{References, add_function, unwind_tables};
 use vmexternref::{
     Matching, ModuleStackMaps, StackMapRegistry, UnwindTables, VMExternRef,
-    VMExternRefActivationsTable, cranelift, gc, insert_with_gc,
+    VMExternRefActivationsTable, drop_extern_ref, gc, insert_with_gc,
 };
 
-pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    let isa = host_isa()?;
-    let compiled = compile_guest(&*isa)?;
-    let code = Code::place(&*isa, &compiled)?;
-
-    let host = Host::default();
-    let mut module = ModuleStackMaps::new(compiled.buffer.total_size(), Matching::Exact);
-    cranelift::add_function(&mut module, 0, &compiled.buffer)?;
-    host.registry
-        .register(code.memory.as_ptr().addr(), module)?;
-
-    // The canary tells collections how far the walk has to come: to this frame.
-    host.table.with_stack_canary(|| code.call(&host));
-
-    assert_eq!(
-        *host.freed.borrow(),
-        [2, 1],
-        "each object went when its last use was over"
-    );
-    Ok(())
-}
-
-/// One host context: what host functions find behind the guest's first argument.
-#[derive(Default)]
+/// One host context: what compiled code and host functions find behind the guest's argument.
+#[repr(C)]
 struct Host {
-    registry: StackMapRegistry,
     table: VMExternRefActivationsTable,
+    /// A reference with a count, or null.
+    element: Cell<*mut u8>,
+    registry: StackMapRegistry,
     /// The numbers of the objects that were freed, in order.
     freed: Rc<RefCell<Vec<i64>>>,
 }
@@ -75,28 +59,64 @@ impl Drop for Object {
     }
 }
 
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    let host = Host {
+        table: VMExternRefActivationsTable::new(),
+        element: Cell::new(ptr::null_mut()),
+        registry: StackMapRegistry::new(),
+        freed: Rc::default(),
+    };
+    let isa = host_isa()?;
+    let guest = compile_guest(&*isa)?;
+    let code = place(guest.buffer.data())?;
+    let address = code.as_ptr().addr();
+
+    // What collections must know: where references are in the guest's frame …
+    let mut module = ModuleStackMaps::new(guest.buffer.total_size(), Matching::Exact);
+    add_function(&mut module, 0, &guest.buffer)?;
+    host.registry.register(address, module)?;
+    // … and how to walk past that frame.
+    let tables = unwind_tables(&*isa, address, [(0, &guest)])?;
+    // SAFETY: Cranelift made the tables for this code, which is mapped for longer.
+    let tables = unsafe { UnwindTables::register(tables)? };
+
+    // SAFETY: the guest was compiled with this signature, for this calling convention.
+    let guest: extern "C" fn(&Host) = unsafe { std::mem::transmute(code.as_ptr()) };
+    // The canary tells collections how far the walk has to come: to this frame.
+    host.table.with_stack_canary(|| guest(&host));
+    drop(tables);
+
+    let freed = host.freed.borrow();
+    assert_eq!(*freed, [2, 1], "each went when its last use was over");
+    Ok(())
+}
+
 extern "C" fn make(host: &Host, number: i64) -> *mut u8 {
-    let object = VMExternRef::new(Object {
-        number,
-        freed: Rc::clone(&host.freed),
-    });
+    let freed = Rc::clone(&host.freed);
+    let object = VMExternRef::new(Object { number, freed });
     let raw = object.as_raw();
     // SAFETY: the canary is set, and the registry has Cranelift's own stack maps.
     unsafe { insert_with_gc(&host.table, object, &host.registry) };
-    println!("object {number} is made");
     raw
 }
 
+/// What compiled code calls where the activations table is full.
+extern "C" fn insert(host: &Host, raw: *mut u8) {
+    // SAFETY: the guest has just loaded the reference, and nothing was collected since.
+    let reference = unsafe { VMExternRef::clone_from_raw(raw) };
+    // SAFETY: as in `make`.
+    unsafe { insert_with_gc(&host.table, reference, &host.registry) };
+}
+
 extern "C" fn collect(host: &Host) {
-    // SAFETY: the canary is set, the registry has Cranelift's own stack maps, and `make` inserted
-    // every reference that the guest has.
+    // SAFETY: as in `make`, and every reference that the guest holds was inserted.
     let report = unsafe { gc(&host.registry, &host.table) };
     println!("collection: {report}");
 }
 
-extern "C" fn show(_host: &Host, object: *mut u8) {
-    // SAFETY: the guest passes what `make` returned, and nothing was collected since it did.
-    let object = unsafe { VMExternRef::clone_from_raw(object) };
+extern "C" fn show(_host: &Host, raw: *mut u8) {
+    // SAFETY: the guest holds the reference, so it is in the table.
+    let object = unsafe { VMExternRef::clone_from_raw(raw) };
     let number = object.downcast_ref::<Object>().map(|object| object.number);
     println!("the guest shows object {number:?}");
 }
@@ -108,9 +128,8 @@ fn host_isa() -> Result<OwnedTargetIsa, Box<dyn Error>> {
     Ok(cranelift_native::builder()?.finish(settings::Flags::new(flags))?)
 }
 
-/// Compiles the guest. The host functions' addresses are constants in its code.
 fn compile_guest(isa: &dyn TargetIsa) -> Result<CompiledCode, Box<dyn Error>> {
-    // A reference is a word of the host's to Cranelift.
+    // To Cranelift, a reference is a word of the host's.
     let word = isa.pointer_type();
     let mut context = Context::new();
     context.func.signature = signature(isa, &[word], &[]);
@@ -119,27 +138,62 @@ fn compile_guest(isa: &dyn TargetIsa) -> Result<CompiledCode, Box<dyn Error>> {
     let block = builder.create_block();
     builder.append_block_params_for_function_params(block);
     builder.switch_to_block(block);
-    builder.seal_all_blocks();
+    builder.seal_block(block);
     let host = builder.block_params(block)[0];
 
-    let make = HostFunction::new(
-        make as *const (),
+    let address_of = |function: *const ()| function.expose_provenance().cast_signed() as i64;
+    let make = (
+        address_of(make as *const ()),
         signature(isa, &[word, types::I64], &[word]),
     );
-    let collect = HostFunction::new(collect as *const (), signature(isa, &[word], &[]));
-    let show = HostFunction::new(show as *const (), signature(isa, &[word, word], &[]));
+    let insert = (
+        address_of(insert as *const ()),
+        signature(isa, &[word, word], &[]),
+    );
+    let collect = (
+        address_of(collect as *const ()),
+        signature(isa, &[word], &[]),
+    );
+    let show = (
+        address_of(show as *const ()),
+        signature(isa, &[word, word], &[]),
+    );
+    let destroy = (
+        address_of(drop_extern_ref as *const ()),
+        signature(isa, &[word], &[]),
+    );
 
-    let mut references = Vec::new();
-    for number in [1, 2] {
-        let number = builder.ins().iconst(types::I64, number);
-        let reference = make.call(&mut builder, &[host, number])[0];
-        // From here on, stack maps have this value wherever it is still needed.
-        builder.declare_value_needs_stack_map(reference);
-        references.push(reference);
-    }
-    collect.call(&mut builder, &[host]);
-    show.call(&mut builder, &[host, references[0]]);
-    collect.call(&mut builder, &[host]);
+    let references = References::new(isa);
+    let trusted = MemFlagsData::trusted();
+    let element = i64::try_from(offset_of!(Host, element))?;
+    let element = builder.ins().iadd_imm_u(host, element);
+    let table = i32::try_from(offset_of!(Host, table))?;
+
+    // element = make(1)
+    let one = builder.ins().iconst(types::I64, 1);
+    let made = call(&mut builder, &make, &[host, one])[0];
+    // From here on, stack maps have this value wherever it is still needed.
+    builder.declare_value_needs_stack_map(made);
+    let release = references.replace(&mut builder, made, element, trusted);
+    call(&mut builder, &destroy, &[release.dead()]);
+    release.finish(&mut builder);
+    // make(2)
+    let two = builder.ins().iconst(types::I64, 2);
+    call(&mut builder, &make, &[host, two]);
+    // held = element
+    let loaded = builder.ins().load(word, trusted, element, 0);
+    let insertion = references.insert(&mut builder, host, table, loaded);
+    call(&mut builder, &insert, &[host, loaded]);
+    let held = insertion.finish(&mut builder);
+    // element = null
+    let null = builder.ins().iconst(word, 0);
+    let release = references.replace(&mut builder, null, element, trusted);
+    call(&mut builder, &destroy, &[release.dead()]);
+    release.finish(&mut builder);
+
+    call(&mut builder, &collect, &[host]);
+    call(&mut builder, &show, &[host, held]);
+    call(&mut builder, &collect, &[host]);
     builder.ins().return_(&[]);
     builder.finalize(isa.frontend_config());
 
@@ -149,86 +203,27 @@ fn compile_guest(isa: &dyn TargetIsa) -> Result<CompiledCode, Box<dyn Error>> {
 
 fn signature(isa: &dyn TargetIsa, params: &[Type], returns: &[Type]) -> Signature {
     let mut signature = Signature::new(isa.default_call_conv());
-    signature
-        .params
-        .extend(params.iter().copied().map(AbiParam::new));
-    signature
-        .returns
-        .extend(returns.iter().copied().map(AbiParam::new));
+    let abi = |types: &[Type]| -> Vec<_> { types.iter().copied().map(AbiParam::new).collect() };
+    signature.params = abi(params);
+    signature.returns = abi(returns);
     signature
 }
 
-/// A function of the host that the guest calls.
-struct HostFunction {
-    address: i64,
-    signature: Signature,
+/// Calls a function of the host, by its address.
+fn call<'b>(
+    builder: &'b mut FunctionBuilder<'_>,
+    (address, signature): &(i64, Signature),
+    arguments: &[Value],
+) -> &'b [Value] {
+    let word = builder.func.signature.params[0].value_type;
+    let address = builder.ins().iconst(word, *address);
+    let signature = builder.import_signature(signature.clone());
+    let call = builder.ins().call_indirect(signature, address, arguments);
+    builder.inst_results(call)
 }
 
-impl HostFunction {
-    fn new(function: *const (), signature: Signature) -> Self {
-        Self {
-            address: function.expose_provenance().cast_signed() as i64,
-            signature,
-        }
-    }
-
-    fn call<'b>(&self, builder: &'b mut FunctionBuilder<'_>, arguments: &[Value]) -> &'b [Value] {
-        let word = builder.func.signature.params[0].value_type;
-        let address = builder.ins().iconst(word, self.address);
-        let signature = builder.import_signature(self.signature.clone());
-        let call = builder.ins().call_indirect(signature, address, arguments);
-        builder.inst_results(call)
-    }
-}
-
-/// The guest in executable memory, with unwind tables so that the system can walk through it.
-struct Code {
-    // Dropped first: the unwinder must not know code that is gone.
-    _tables: UnwindTables,
-    memory: Mmap,
-}
-
-impl Code {
-    fn place(isa: &dyn TargetIsa, compiled: &CompiledCode) -> Result<Self, Box<dyn Error>> {
-        let mut memory = MmapMut::map_anon(compiled.buffer.data().len())?;
-        memory.copy_from_slice(compiled.buffer.data());
-        let memory = memory.make_exec()?;
-        let tables = unwind_tables(isa, compiled, memory.as_ptr().addr())?;
-        // SAFETY: Cranelift made the tables for this code, and they go before it does.
-        let tables = unsafe { UnwindTables::register(tables)? };
-        Ok(Self {
-            _tables: tables,
-            memory,
-        })
-    }
-
-    fn call(&self, host: &Host) {
-        // SAFETY: the guest was compiled with this signature, for this calling convention.
-        let guest: extern "C" fn(&Host) = unsafe { std::mem::transmute(self.memory.as_ptr()) };
-        guest(host);
-    }
-}
-
-/// An `.eh_frame` section for the guest, ended as the unwinder wants it.
-fn unwind_tables(
-    isa: &dyn TargetIsa,
-    compiled: &CompiledCode,
-    address: usize,
-) -> Result<Box<[u8]>, Box<dyn Error>> {
-    let mut table = FrameTable::default();
-    let cie = isa
-        .create_systemv_cie()
-        .ok_or("no unwind tables for this architecture")?;
-    let cie = table.add_cie(cie);
-    match compiled.create_unwind_info(isa)? {
-        Some(UnwindInfo::SystemV(info)) => {
-            table.add_fde(cie, info.to_fde(Address::Constant(address as u64)));
-        }
-        _ => return Err("no unwind tables for this platform".into()),
-    }
-    let mut section = EhFrame(EndianVec::new(RunTimeEndian::default()));
-    table.write_eh_frame(&mut section)?;
-    let mut bytes = section.0.into_vec();
-    bytes.extend([0; 4]);
-    Ok(bytes.into())
+fn place(code: &[u8]) -> Result<Mmap, Box<dyn Error>> {
+    let mut memory = MmapMut::map_anon(code.len())?;
+    memory.copy_from_slice(code);
+    Ok(memory.make_exec()?)
 }

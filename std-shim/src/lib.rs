@@ -3,6 +3,14 @@
 #[cfg(feature = "cranelift")]
 pub mod cranelift;
 
+// Its pages speak of all of this crate.
+#[cfg(all(
+    feature = "backtrace",
+    feature = "cranelift",
+    feature = "frame-pointer"
+))]
+pub mod guide;
+
 #[cfg(feature = "backtrace")]
 mod collection;
 

@@ -79,8 +79,8 @@ struct Compiler<'m> {
 impl<'m> Compiler<'m> {
     fn new(env: Environment<'m>) -> Self {
         Self {
+            text: Text::new(env.isa),
             env,
-            text: Text::default(),
             context: Context::new(),
             builder_context: FunctionBuilderContext::new(),
         }

@@ -3,6 +3,7 @@
 use cranelift_codegen::ir::{
     AliasRegion, AliasRegionData, AliasRegionSet, Endianness, Function, MemFlagsData,
 };
+use vmexternref::cranelift::ReferenceAccess;
 
 /// Flags for every kind of load and store in one function.
 ///
@@ -23,12 +24,8 @@ pub(crate) struct Access {
     pub(crate) elements: MemFlagsData,
     /// The values of globals.
     pub(crate) globals: MemFlagsData,
-    /// Reference counts.
-    pub(crate) counts: MemFlagsData,
-    /// The bounds of the free part of the activations table.
-    pub(crate) free_slots: MemFlagsData,
-    /// The slots of the activations table.
-    pub(crate) slots: MemFlagsData,
+    /// Reference counts and the activations table.
+    pub(crate) references: ReferenceAccess,
 }
 
 /// The region of spilled references.
@@ -53,9 +50,11 @@ impl Access {
                 .with_alias_region(heap),
             elements: region(4, "table elements"),
             globals: region(5, "globals"),
-            counts: region(6, "reference counts"),
-            free_slots: region(7, "free slots"),
-            slots: region(8, "slots"),
+            references: ReferenceAccess {
+                counts: region(6, "reference counts"),
+                free_slots: region(7, "free slots"),
+                slots: region(8, "slots"),
+            },
         }
     }
 }

@@ -10,6 +10,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, FunctionBuilderContext};
 use std::collections::HashMap;
+use vmexternref::cranelift::References;
 use vmexternref_engine_abi::{Builtin, HostCall};
 
 /// Builds the body of one function or trampoline.
@@ -20,6 +21,8 @@ pub(crate) struct Emitter<'f, 'm> {
     pub(crate) env: &'m Environment<'m>,
     /// Flags for loads and stores.
     pub(crate) access: Access,
+    /// What is done with references.
+    pub(crate) references: References,
     callees: HashMap<Symbol, FuncRef>,
 }
 
@@ -31,6 +34,9 @@ impl<'f, 'm> Emitter<'f, 'm> {
         env: &'m Environment<'m>,
     ) -> Self {
         let access = Access::new(func);
+        let references = References::new(env.isa)
+            .with_access(access.references)
+            .with_zeal(env.zeal);
         let mut builder = FunctionBuilder::new(func, context);
         builder
             .make_stack_map_alias_region(Box::new(|regions, _, _, _| Some(spill_region(regions))));
@@ -42,6 +48,7 @@ impl<'f, 'm> Emitter<'f, 'm> {
             builder,
             env,
             access,
+            references,
             callees: HashMap::new(),
         }
     }

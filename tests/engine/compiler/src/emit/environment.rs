@@ -3,11 +3,9 @@
 use crate::wasm::Metadata;
 use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
-use vmexternref_core::Offsets;
 use vmexternref_engine_abi::{
     Architecture, Builtin, BuiltinType, FuncType, HostCall, VMOffsets, ValType,
 };
-use vmexternref_frame_pointer::RecordOffsets;
 
 /// The machine, the module and the layout of the runtime's structures.
 pub(crate) struct Environment<'m> {
@@ -19,10 +17,6 @@ pub(crate) struct Environment<'m> {
     pub(crate) pointer: Type,
     /// Offsets in the runtime's structures.
     pub(crate) vm: VMOffsets,
-    /// Offsets in boxes and in the activations table.
-    pub(crate) core: Offsets,
-    /// Offsets in the activation record.
-    pub(crate) record: RecordOffsets,
     /// Whether the code collects at every safepoint.
     pub(crate) zeal: bool,
     /// Whether the code is bytecode, whose interpreter guards its stack and knows its registers.
@@ -38,8 +32,6 @@ impl<'m> Environment<'m> {
             metadata,
             pointer: isa.pointer_type(),
             vm: VMOffsets::new(bytes),
-            core: Offsets::new(bytes),
-            record: RecordOffsets::new(bytes),
             zeal: metadata.module.zeal,
             interpreted: metadata.module.target.architecture == Architecture::Pulley,
         }

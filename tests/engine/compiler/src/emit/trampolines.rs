@@ -12,6 +12,7 @@ use cranelift_codegen::ir::{
     Block, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, InstBuilder, MemFlagsData,
     StackSlotData, StackSlotKind, Type, Value, types,
 };
+use vmexternref::cranelift;
 use vmexternref_engine_abi::{Builtin, FuncType, HostCall, VMOffsets, ValType};
 
 /// `(callee vmctx, caller vmctx, code, values) -> trapped`, with the host's convention.
@@ -77,8 +78,7 @@ fn record_entry(emit: &mut Emitter<'_, '_>, context: Value) {
     let vm = emit.env.vm;
     let frame = emit.ins().get_frame_pointer(pointer);
     let stack = emit.ins().get_stack_pointer(pointer);
-    let entry_fp = vm.store_record() + emit.env.record.entry_fp();
-    set(emit, context, entry_fp, frame);
+    cranelift::record_entry(&mut emit.builder, context, vm.store_record().into());
     set(emit, context, vm.store_handler_fp(), frame);
     set(emit, context, vm.store_handler_sp(), stack);
 }
@@ -188,14 +188,9 @@ pub(crate) fn builtin(mut emit: Emitter<'_, '_>, builtin: Builtin) {
 }
 
 fn record_exit(emit: &mut Emitter<'_, '_>, vmctx: Value) {
-    let pointer = emit.env.pointer;
     let context = emit.store_context(vmctx);
-    let record = emit.env.vm.store_record();
-    let frame = emit.ins().get_frame_pointer(pointer);
-    let pc = emit.ins().get_return_address(pointer);
-    let (exit_fp, exit_pc) = (emit.env.record.exit_fp(), emit.env.record.exit_pc());
-    set(emit, context, record + exit_fp, frame);
-    set(emit, context, record + exit_pc, pc);
+    let record = i32::from(emit.env.vm.store_record());
+    cranelift::record_exit(&mut emit.builder, context, record);
 }
 
 fn call_runtime(emit: &mut Emitter<'_, '_>, builtin: Builtin, args: &[Value]) -> Vec<Value> {

@@ -3,6 +3,5 @@
 mod relocation;
 mod stack_maps;
 mod text;
-mod unwind;
 
 pub(crate) use text::{FinishedText, Text};

@@ -4,24 +4,23 @@ use crate::emit::Symbol;
 use crate::error::CompileError;
 use crate::output::relocation::Relocation;
 use crate::output::stack_maps::StackMaps;
-use crate::output::unwind::eh_frame;
 use core::ops::Range;
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::{
     CompiledCode, FinalizedMachReloc, FinalizedRelocTarget, ir::ExternalName, ir::Function,
 };
 use std::collections::HashMap;
 use target_lexicon::Architecture;
+use vmexternref::cranelift::UnwindTableBuilder;
 use vmexternref_engine_abi::{Builtin, TEXT_ALIGN};
 
 /// Collects pieces of code, one after the other, and the data about them.
-#[derive(Default)]
 pub(crate) struct Text {
     bytes: Vec<u8>,
     places: HashMap<Symbol, u32>,
     relocations: Vec<Relocation>,
-    unwind: Vec<(u32, UnwindInfo)>,
+    /// None for bytecode.
+    unwind: Option<UnwindTableBuilder>,
     stack_maps: StackMaps,
 }
 
@@ -36,6 +35,17 @@ pub(crate) struct FinishedText {
 }
 
 impl Text {
+    /// No code yet.
+    pub(crate) fn new(isa: &dyn TargetIsa) -> Self {
+        Self {
+            bytes: Vec::new(),
+            places: HashMap::new(),
+            relocations: Vec::new(),
+            unwind: UnwindTableBuilder::new(isa).ok(),
+            stack_maps: StackMaps::default(),
+        }
+    }
+
     /// Appends the code of `func`, and returns its range in the text.
     pub(crate) fn append(
         &mut self,
@@ -55,10 +65,11 @@ impl Text {
             self.relocations.push(relocated(start, func, relocation)?);
         }
         self.stack_maps.append(start, code);
-        let info = code
-            .create_unwind_info(isa)
-            .map_err(CompileError::backend)?;
-        self.unwind.extend(info.map(|info| (start, info)));
+        if let Some(unwind) = &mut self.unwind {
+            unwind
+                .add_function(isa, start, code)
+                .map_err(CompileError::backend)?;
+        }
         self.places.insert(symbol, start);
         Ok(start..end)
     }
@@ -81,7 +92,12 @@ impl Text {
             let target = self.target(relocation.target)?;
             relocation.apply(&mut self.bytes, target)?;
         }
-        let eh_frame = eh_frame(isa, &self.unwind, self.bytes.len())?;
+        let text_bytes = self.offset()?;
+        let eh_frame = self.unwind.map_or(Ok(Box::default()), |unwind| {
+            // The tables follow the text.
+            unwind.finish_behind(text_bytes)
+        });
+        let eh_frame = eh_frame.map_err(CompileError::backend)?.into_vec();
         Ok(FinishedText {
             bytes: self.bytes,
             eh_frame,
