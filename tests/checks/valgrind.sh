@@ -21,7 +21,7 @@ trap 'rm -r "$files"' EXIT
 # Valgrind cannot tell which uninitialised words matter: optimised code compares fields of an enum
 # before it knows the variant.
 check() { # program, options
-    valgrind -q --undef-value-errors=no --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
+    timeout 600 valgrind -q --undef-value-errors=no --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
         --errors-for-leak-kinds=definite "$engine" run "$1" "${@:2}" --dir "$files" --invoke main \
         >"$files/said" 2>&1 </dev/null || {
         tail -n 20 "$files/said"
