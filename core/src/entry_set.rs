@@ -1,60 +1,65 @@
 //! The entries of a table as a set: which words a collection that verifies may touch.
 
 use crate::activations_table::VMExternRefActivationsTable;
-use hashbrown::HashTable;
+use crate::hash;
+use alloc::vec::Vec;
 
 /// The addresses of a table's entries.
 pub(crate) struct EntrySet<'t> {
     table: &'t VMExternRefActivationsTable,
-    /// `None` without memory: then each question goes through the table.
-    set: Option<HashTable<usize>>,
+    /// A power of two, at least half of them 0: each address stands at the first place from its
+    /// own on that no other had taken. Empty without memory: then each question goes through
+    /// the table.
+    places: Vec<usize>,
 }
 
 impl<'t> EntrySet<'t> {
+    #[inline(never)]
     pub(crate) fn new(table: &'t VMExternRefActivationsTable) -> Self {
-        let mut set = HashTable::new();
+        let mut set = Self {
+            table,
+            places: Vec::new(),
+        };
         // The allocator may insert into the table, so that there are more entries than before.
-        while set.capacity() < table.len() {
-            if set.try_reserve(table.len(), hash).is_err() {
-                return Self { table, set: None };
+        while set.places.len() < 2 * table.len() {
+            let wanted = 2 << (usize::BITS - table.len().leading_zeros());
+            set.places = Vec::new();
+            if set.places.try_reserve_exact(wanted).is_err() {
+                return set;
             }
+            set.places.resize(wanted, 0);
         }
         table.for_each(|entry| {
             let word = entry.as_raw().addr();
-            set.entry(hash(&word), |&other| other == word, hash)
-                .or_insert(word);
+            let place = set.place_of(word);
+            set.places[place] = word;
         });
-        Self {
-            table,
-            set: Some(set),
-        }
+        set
     }
 
     pub(crate) fn contains(&self, word: usize) -> bool {
-        if let Some(set) = &self.set {
-            return set.find(hash(&word), |&other| other == word).is_some();
+        if !self.places.is_empty() {
+            return self.places[self.place_of(word)] == word;
         }
         let mut found = false;
         self.table
             .for_each(|entry| found |= entry.as_raw().addr() == word);
         found
     }
-}
 
-/// Spreads the bits of an address over the whole result, which a hash table wants in its top bits
-/// too.
-fn hash(&word: &usize) -> u64 {
-    let product = u128::from(word as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
-    let (low, high) = (product & u128::from(u64::MAX), product >> 64);
-    #[expect(clippy::cast_possible_truncation, reason = "both halves have 64 bits")]
-    {
-        (low ^ high) as u64
+    /// Where `word` stands, or would stand.
+    fn place_of(&self, word: usize) -> usize {
+        let mut place = hash::place(word, self.places.len().trailing_zeros());
+        while self.places[place] != word && self.places[place] != 0 {
+            place = (place + 1) % self.places.len();
+        }
+        place
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::EntrySet;
+    use super::{EntrySet, Vec};
     use crate::{VMExternRef, VMExternRefActivationsTable};
 
     #[test]
@@ -66,7 +71,7 @@ mod tests {
             EntrySet::new(&table),
             EntrySet {
                 table: &table,
-                set: None,
+                places: Vec::new(),
             },
         ] {
             assert!(set.contains(inside.as_raw().addr()));

@@ -53,16 +53,22 @@ const REMEMBERED: usize = 8;
 /// The faults of one walk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Faults {
-    first: [Option<(Root, Fault)>; REMEMBERED],
+    /// As many as there are, up to its length.
+    first: [(Root, Fault); REMEMBERED],
     len: usize,
     /// Whether each root may be a reference of another table.
     foreign: bool,
 }
 
 impl Faults {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        let nothing = Root {
+            word: 0,
+            slot: 0,
+            pc: 0,
+        };
         Self {
-            first: [None; REMEMBERED],
+            first: [(nothing, Fault::Misaligned); REMEMBERED],
             len: 0,
             foreign: true,
         }
@@ -78,9 +84,10 @@ impl Faults {
     }
 
     #[cold]
-    pub(crate) fn push(&mut self, root: Root, fault: Fault) {
+    #[inline(never)]
+    pub(crate) fn push(&mut self, word: usize, slot: usize, pc: usize, fault: Fault) {
         if let Some(free) = self.first.get_mut(self.len) {
-            *free = Some((root, fault));
+            *free = (Root { word, slot, pc }, fault);
         }
         self.len += 1;
         self.foreign &= fault == Fault::NotInTable;
@@ -88,7 +95,7 @@ impl Faults {
 
     /// Logs the faults. Aborts at the use of a freed reference that the quarantine still knows.
     pub(crate) fn report(&self) {
-        for (root, fault) in self.first.iter().flatten() {
+        for (root, fault) in self.first.iter().take(self.len) {
             log::error!("externref gc: {root} {fault}");
             if let Some(of) = type_name_of_freed(root.word) {
                 abort_with(format_args!("use of a freed reference: {root}, a {of}"));

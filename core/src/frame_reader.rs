@@ -3,6 +3,7 @@
 use crate::activations_table::VMExternRefActivationsTable;
 use crate::canary::{CanaryChain, Coverage};
 use crate::fault::{Fault, Faults, Root};
+use crate::hash;
 use crate::layout::WORD;
 use crate::module_maps::Found;
 use crate::ref_count::abort;
@@ -35,18 +36,97 @@ pub(crate) struct Walked {
 }
 
 impl Walked {
-    const NOTHING: Self = Self {
-        end: WalkEnd::Complete,
-        frames: 0,
-        wasm_frames: 0,
-        words: 0,
-        roots: 0,
-        faults: Faults::new(),
-        covered: false,
-        outside_canaries: None,
-        unregistered: None,
-        unreadable: None,
-    };
+    fn nothing() -> Self {
+        Self {
+            end: WalkEnd::Complete,
+            frames: 0,
+            wasm_frames: 0,
+            words: 0,
+            roots: 0,
+            faults: Faults::new(),
+            covered: false,
+            outside_canaries: None,
+            unregistered: None,
+            unreadable: None,
+        }
+    }
+
+    /// Visits the words of a frame that has live words beyond the 64th.
+    ///
+    /// It is compiled once for all kinds of walks.
+    ///
+    /// # Safety
+    ///
+    /// `frame` is a true frame, and `map` describes it.
+    #[cold]
+    #[inline(never)]
+    unsafe fn read_large_frame(
+        &mut self,
+        site: Site<'_>,
+        map: &StackMap,
+        frame: Frame,
+        immediate_bits: usize,
+        visit: &mut dyn FnMut(Root) -> Result<(), Fault>,
+    ) {
+        let blocks = map.blocks().iter();
+        self.words += blocks.map(|&block| ones(block) as usize).sum::<usize>();
+        let Some(mut start) = site.first_word(frame) else {
+            self.unreadable = Some(frame.pc);
+            return;
+        };
+        for &block in map.blocks() {
+            // SAFETY: the caller guarantees that the words that the map calls live can be read.
+            self.roots += unsafe {
+                read_block(
+                    start,
+                    block,
+                    frame.pc,
+                    immediate_bits,
+                    &mut self.faults,
+                    visit,
+                )
+            };
+            start = start.wrapping_add(64 * WORD);
+        }
+    }
+}
+
+/// Visits those words of `block` that are not null, and returns the number of roots among them.
+///
+/// A refused word with one of `immediate_bits` is no root.
+///
+/// # Safety
+///
+/// The words of the block that are live, the first of them at `start`, can be read.
+#[inline(always)]
+unsafe fn read_block<V: FnMut(Root) -> Result<(), Fault> + ?Sized>(
+    start: usize,
+    block: u64,
+    pc: usize,
+    immediate_bits: usize,
+    faults: &mut Faults,
+    visit: &mut V,
+) -> usize {
+    let (mut rest, mut roots) = (block, 0);
+    while rest != 0 {
+        let slot = start + rest.trailing_zeros() as usize * WORD;
+        rest &= rest - 1;
+        // SAFETY: the caller guarantees that this word can be read.
+        let word = unsafe { ptr::with_exposed_provenance::<usize>(slot).read() };
+        if word == 0 {
+            continue;
+        }
+        roots += 1;
+        if let Err(fault) = visit(Root { word, slot, pc }) {
+            // Only here, so that no reference pays for immediates.
+            if word & immediate_bits != 0 {
+                roots -= 1;
+            } else {
+                faults.push(word, slot, pc, fault);
+            }
+        }
+    }
+    roots
 }
 
 /// Walks, and visits each live word that is not null.
@@ -79,7 +159,7 @@ pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
         immediate_bits: table.immediate_bits(),
         visit,
         other_frames: 0,
-        walked: Walked::NOTHING,
+        walked: Walked::nothing(),
     };
     let abort_on_unwind = AbortOnUnwind;
     let end = walker.walk(&mut |frame| {
@@ -94,6 +174,22 @@ pub(crate) unsafe fn walk_roots<W: StackWalker + ?Sized>(
         covered: reader.coverage.is_whole(),
         ..reader.walked
     }
+}
+
+/// Walks as [`walk_roots`] does, compiled once for all walks that are rare.
+///
+/// # Safety
+///
+/// The contract of [`gc`](crate::gc).
+#[inline(never)]
+pub(crate) unsafe fn walk_roots_rarely(
+    modules: &Reading<'_>,
+    table: &VMExternRefActivationsTable,
+    walker: &dyn StackWalker,
+    visit: &mut dyn FnMut(Root) -> Result<(), Fault>,
+) -> Walked {
+    // SAFETY: the caller keeps the contract.
+    unsafe { walk_roots(modules, table, walker, visit) }
 }
 
 /// Aborts when it is dropped: marks are set, and nobody would take them off.
@@ -116,8 +212,6 @@ struct Site<'m> {
     pc: usize,
     /// As the stack map has it.
     frame_words: Option<u32>,
-    /// How many words are live.
-    words: u32,
     live: Live<'m>,
 }
 
@@ -129,8 +223,8 @@ enum Live<'m> {
     /// The frame is one of a trampoline, or of other code without references.
     NotWasm,
     Nothing,
-    /// Some of the first 64 words.
-    Few(u64),
+    /// Some of the first 64 words, and how many.
+    Few(u64, u32),
     /// The words of a map that is larger.
     Many(&'m StackMap),
 }
@@ -140,9 +234,14 @@ impl<'m> Site<'m> {
     const NOWHERE: Self = Self {
         pc: 0,
         frame_words: None,
-        words: 0,
         live: Live::Outside,
     };
+
+    /// Asks the registry. It is compiled once for all readers of frames.
+    #[inline(never)]
+    fn look_up(&mut self, pc: usize, modules: &'m Reading<'_>) {
+        *self = Self::new(pc, modules.find(pc));
+    }
 
     #[inline]
     fn new(pc: usize, found: Found<'m>) -> Self {
@@ -152,15 +251,13 @@ impl<'m> Site<'m> {
             Found::Wasm(None) => (None, Live::Nothing),
             Found::Wasm(Some(map)) => match map.blocks() {
                 [0] => (Some(map), Live::Nothing),
-                &[block] => (Some(map), Live::Few(block)),
+                &[block] => (Some(map), Live::Few(block, ones(block))),
                 _ => (Some(map), Live::Many(map)),
             },
         };
-        let blocks = map.map_or(&[][..], StackMap::blocks);
         Self {
             pc,
             frame_words: map.and_then(StackMap::frame_words),
-            words: blocks.iter().map(|block| block.count_ones()).sum(),
             live,
         }
     }
@@ -177,6 +274,17 @@ impl<'m> Site<'m> {
         };
         address.filter(|address| address.is_multiple_of(WORD))
     }
+}
+
+/// The number of bits that are 1, in little code where the processor does not count them.
+#[inline(never)]
+fn ones(block: u64) -> u32 {
+    let (mut rest, mut ones) = (block, 0);
+    while rest != 0 {
+        rest &= rest - 1;
+        ones += 1;
+    }
+    ones
 }
 
 /// Reads the live words of one frame after the other.
@@ -253,7 +361,7 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
     unsafe fn read_frame(&mut self, place: usize, frame: Frame) {
         self.walked.frames += 1;
         if self.recent[place].pc != frame.pc {
-            self.look_up(frame.pc);
+            self.recent[place].look_up(frame.pc, self.modules);
         }
         let site = &self.recent[place];
         match site.live {
@@ -263,82 +371,36 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
             }
             Live::Outside | Live::NotWasm => self.other_frames += 1,
             Live::Nothing => {}
-            Live::Few(block) => {
-                self.walked.words += site.words as usize;
+            Live::Few(block, words) => {
+                self.walked.words += words as usize;
                 match site.first_word(frame) {
                     // SAFETY: the caller guarantees that the words that the site's map calls live
                     // can be read.
-                    Some(start) => unsafe { self.read_block(start, block, frame.pc) },
+                    Some(start) => unsafe {
+                        self.walked.roots += read_block(
+                            start,
+                            block,
+                            frame.pc,
+                            self.immediate_bits,
+                            &mut self.walked.faults,
+                            &mut self.visit,
+                        );
+                    },
                     None => self.walked.unreadable = Some(frame.pc),
                 }
             }
-            // SAFETY: the caller guarantees a true frame and its map.
-            Live::Many(map) => unsafe { self.read_large_frame(*site, map, frame) },
+            // SAFETY: the caller guarantees a true frame, which the map describes.
+            Live::Many(map) => unsafe {
+                let visit = &mut self.visit;
+                self.walked
+                    .read_large_frame(*site, map, frame, self.immediate_bits, visit);
+            },
         }
     }
 
-    /// Visits the words of a frame that has live words beyond the 64th.
-    ///
-    /// # Safety
-    ///
-    /// `frame` is a true frame, and `map` describes it.
-    #[cold]
-    unsafe fn read_large_frame(&mut self, site: Site<'_>, map: &StackMap, frame: Frame) {
-        self.walked.words += site.words as usize;
-        let Some(start) = site.first_word(frame) else {
-            self.walked.unreadable = Some(frame.pc);
-            return;
-        };
-        for (start, &block) in (start..).step_by(64 * WORD).zip(map.blocks()) {
-            // SAFETY: the caller guarantees that the words that the map calls live can be read.
-            unsafe { self.read_block(start, block, frame.pc) }
-        }
-    }
-
-    /// Visits those words of `block` that are not null, and counts the roots among them.
-    ///
-    /// # Safety
-    ///
-    /// The words of the block that are live, the first of them at `start`, can be read.
-    #[inline(always)]
-    unsafe fn read_block(&mut self, start: usize, block: u64, pc: usize) {
-        let (mut rest, mut roots) = (block, 0);
-        // Read once: the marks are written through pointers that might lead here.
-        let immediate_bits = self.immediate_bits;
-        while rest != 0 {
-            let slot = start + rest.trailing_zeros() as usize * WORD;
-            rest &= rest - 1;
-            // SAFETY: the caller guarantees that this word can be read.
-            let word = unsafe { ptr::with_exposed_provenance::<usize>(slot).read() };
-            if word == 0 {
-                continue;
-            }
-            roots += 1;
-            let root = Root { word, slot, pc };
-            if let Err(fault) = (self.visit)(root) {
-                // Only here, so that no reference pays for immediates.
-                if word & immediate_bits != 0 {
-                    roots -= 1;
-                } else {
-                    self.walked.faults.push(root, fault);
-                }
-            }
-        }
-        self.walked.roots += roots;
-    }
-
-    #[cold]
-    fn look_up(&mut self, pc: usize) {
-        self.recent[Self::place(pc)] = Site::new(pc, self.modules.find(pc));
-    }
-
-    /// Spreads return addresses by the top bits of a product.
-    ///
-    /// The factor is the golden section of all words, by two Fibonacci numbers.
     #[inline]
     fn place(pc: usize) -> usize {
-        const GOLDEN: usize = (usize::MAX / 46_368 * 28_657) | 1;
-        pc.wrapping_mul(GOLDEN) >> (usize::BITS - RECENT.trailing_zeros())
+        hash::place(pc, RECENT.trailing_zeros())
     }
 }
 

@@ -119,6 +119,7 @@ impl Drop for Garbage {
     fn drop(&mut self) {
         let rest = ReleaseAll(self);
         rest.0.release(usize::MAX);
+        mem::forget(rest);
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::activations_table::VMExternRefActivationsTable;
 use crate::entry_set::EntrySet;
 use crate::extern_ref::VMExternData;
-use crate::fault::Fault;
-use crate::frame_reader::{Walked, walk_roots};
+use crate::fault::{Fault, Root};
+use crate::frame_reader::{Walked, walk_roots, walk_roots_rarely};
 use crate::garbage::Garbage;
 use crate::lost_roots::LostRoots;
 use crate::marks::Marks;
@@ -159,15 +159,20 @@ unsafe fn mark_verified_roots(
     marks: &mut Marks<'_>,
 ) -> Walked {
     let entries = EntrySet::new(table);
-    let mut visit = |word: usize| {
-        if VMExternData::can_be_at(word) && !entries.contains(word) {
-            return Err(Fault::NotInTable);
-        }
-        // SAFETY: the word is misaligned, or that of an entry, which keeps its box alive.
-        unsafe { marks.set(word) }
-    };
+    let mut visit = |root: Root| mark_entry(&entries, root.word, marks);
     // SAFETY: the caller keeps the contract of `gc`.
-    unsafe { walk_roots(modules, table, walker, |root| visit(root.word)) }
+    unsafe { walk_roots_rarely(modules, table, walker, &mut visit) }
+}
+
+/// Marks the box at `word`, if it is an entry.
+// Not inlined, for there are several forms of the closure that calls it.
+#[inline(never)]
+fn mark_entry(entries: &EntrySet<'_>, word: usize, marks: &mut Marks<'_>) -> Result<(), Fault> {
+    if VMExternData::can_be_at(word) && !entries.contains(word) {
+        return Err(Fault::NotInTable);
+    }
+    // SAFETY: the word is misaligned, or that of an entry, which keeps its box alive.
+    unsafe { marks.set(word) }
 }
 
 /// Logs each root before anything is marked: a logger may do what it likes.
@@ -183,7 +188,7 @@ unsafe fn trace_roots(
 ) {
     // SAFETY: the caller keeps the contract of `gc`.
     unsafe {
-        walk_roots(modules, table, walker, |root| {
+        walk_roots_rarely(modules, table, walker, &mut |root| {
             if root.word & table.immediate_bits() == 0 {
                 log::trace!("externref gc: {root}");
             }
@@ -243,7 +248,7 @@ unsafe fn keep_marked(
         Ok(())
     };
     // SAFETY: the caller keeps the contract of `gc`.
-    unsafe { walk_roots(modules, table, walker, &mut visit) };
+    unsafe { walk_roots_rarely(modules, table, walker, &mut visit) };
     lost.keep(table, missing);
 }
 

@@ -82,6 +82,7 @@ mod fault;
 mod frame_reader;
 mod garbage;
 mod gc;
+mod hash;
 mod insertion;
 mod layout;
 mod lost_roots;

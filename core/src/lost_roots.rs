@@ -49,6 +49,7 @@ impl LostRoots {
     /// # Safety
     ///
     /// If the word is aligned, a box is there.
+    #[inline(never)]
     pub(crate) unsafe fn take(&mut self, root: Root) {
         // SAFETY: the caller guarantees a box, and a marked one is alive.
         let reference = unsafe {

@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 use core::ops::Range;
 use functions::Functions;
-use interner::{Interned, intern};
+use interner::intern;
 use lists::{push, reserve};
 use safepoints::Safepoints;
 
@@ -123,17 +123,18 @@ impl ModuleStackMaps {
         base.checked_add(self.code_bytes as usize)
             .ok_or(RegisterError::AddressOverflow)?;
         let functions = Functions::new(self.functions)?;
-        let Interned { distinct, places } = intern(self.maps)?;
+        let interned = intern(self.maps)?;
         let mut list = self.safepoints;
         for (_, map) in &mut list {
-            *map = places[*map as usize];
+            *map = interned.place(*map);
         }
-        let safepoints = Safepoints::new(self.matching, list, &distinct, &functions)?;
+        let maps = interned.distinct;
+        let safepoints = Safepoints::new(self.matching, list, &maps, &functions)?;
         Ok(Module {
             start: base,
             code_bytes,
             safepoints,
-            maps: distinct,
+            maps,
             functions,
         })
     }

@@ -13,7 +13,7 @@
 //! must not overlap: else a small section could describe maps whose total size
 //! is the square of its own. `wasmtime-environ` writes each map apart.
 
-use crate::module_maps::lists::{sort_by, with_capacity};
+use crate::module_maps::lists::{sort, with_capacity};
 use crate::module_maps::{Matching, ModuleStackMaps, RegisterError};
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
@@ -103,7 +103,7 @@ impl<'s> Section<'s> {
         list.extend(
             pairs.map(|(&position, &offset)| (u32::from_le(position), u32::from_le(offset))),
         );
-        sort_by(&mut list, |a, b| a <= b)?;
+        sort(&mut list)?;
         Ok(list)
     }
 

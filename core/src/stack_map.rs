@@ -27,14 +27,22 @@ use core::fmt;
 /// assert_eq!(map.live_words().collect::<Vec<_>>(), [0, 2]);
 /// # Ok::<(), vmexternref_core::StackMapError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StackMap {
     frame_words: Option<u32>,
     live: Bits,
 }
 
+impl PartialEq for StackMap {
+    fn eq(&self, other: &Self) -> bool {
+        self.content_cmp(other).is_eq()
+    }
+}
+
+impl Eq for StackMap {}
+
 /// A set of small numbers; trailing zero words are never stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Bits {
     Inline(u64),
     Heap(Vec<u64>),
@@ -166,6 +174,7 @@ impl StackMap {
     };
 
     /// Orders maps by everything that equality looks at.
+    #[inline(never)]
     pub(crate) fn content_cmp(&self, other: &Self) -> Ordering {
         (self.frame_words, self.blocks()).cmp(&(other.frame_words, other.blocks()))
     }

@@ -12,32 +12,13 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
-out=$CARGO_TARGET_DIR/bare-metal
 fault=${BREAK:-}
-unset BREAK RUSTFLAGS
+unset BREAK
 
-. "$root/tests/checks/debian-rust.bash"
-
-# Seconds that a machine may take to boot and run.
-patience=180
-# How kernels end QEMU if all went well.
-well=33
+. "$here/machines.bash"
 
 hosts=("$@")
 [ ${#hosts[@]} -gt 0 ] || hosts=(x86_64 aarch64 aarch64-authenticated riscv64)
-
-target_of() {
-    case $1 in
-        x86_64) echo x86_64-unknown-none ;;
-        aarch64 | aarch64-authenticated) echo aarch64-unknown-none ;;
-        riscv64) echo riscv64gc-unknown-none-elf ;;
-        *)
-            echo "unknown host: $1" >&2
-            exit 2
-            ;;
-    esac
-}
 
 package_of() {
     case $1 in
@@ -46,65 +27,7 @@ package_of() {
     esac
 }
 
-boot() {
-    local qemu=(-display none -serial stdio -monitor none -no-reboot -m 32M)
-    case $1 in
-        x86_64)
-            qemu=(qemu-system-x86_64 "${qemu[@]}" -cpu max -device isa-debug-exit,iobase=0xf4,iosize=0x04)
-            ;;
-        aarch64)
-            qemu=(qemu-system-aarch64 "${qemu[@]}" -M virt -cpu cortex-a57 -semihosting-config enable=on,target=native)
-            ;;
-        aarch64-authenticated)
-            qemu=(qemu-system-aarch64 "${qemu[@]}" -M virt -cpu max -semihosting-config enable=on,target=native)
-            ;;
-        riscv64)
-            qemu=(qemu-system-riscv64 "${qemu[@]}" -M virt -bios none)
-            ;;
-    esac
-    timeout "$patience" "${qemu[@]}" -kernel "$2" </dev/null
-}
-
-# --- What the machine needs -------------------------------------------------------------------------------------------
-
-rustup_has_targets() {
-    local installed host
-    installed=$(rustup target list --installed 2>/dev/null) || return 1
-    for host in "${hosts[@]}"; do
-        grep -qx "$(target_of "$host")" <<<"$installed" || return 1
-    done
-}
-
-missing=()
-for machine in x86_64:x86 aarch64:arm riscv64:misc; do
-    command -v "qemu-system-${machine%:*}" >/dev/null || missing+=("qemu-system-${machine#*:}")
-done
-if rustup_has_targets; then
-    rust=rustup
-    install_packages "${missing[@]}"
-else
-    rust=debian
-    install_debian_rust "${missing[@]}"
-fi
-
-# --- Building ---------------------------------------------------------------------------------------------------------
-
-# Builds the package $1 for the target $2 with the guests in $3 and the fault $4.
-build_kernel() {
-    local flags=(build --quiet --release --locked -p "$1" --target "$2")
-    (
-        cd "$here"
-        export GUESTS=$3
-        [ -z "$4" ] || export BREAK=$4
-        if [ $rust = rustup ]; then
-            cargo "${flags[@]}"
-        else
-            # Debian ships no rust-lld; rustup's serves.
-            PATH=$PATH:$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
-            debian_cargo "${flags[@]}" -Zbuild-std=core,alloc
-        fi
-    )
-}
+prepare "${hosts[@]}"
 
 # Compiles every guest into the folder $1, with the compiler's options from $2 on.
 compile_guests() {
@@ -126,19 +49,6 @@ compile_guests "$out/development/guests"
 (cd "$here" && GUESTS=$out/development/guests cargo build --quiet --release --locked -p bare-metal-development)
 
 # --- Running ----------------------------------------------------------------------------------------------------------
-
-passed=0
-failed=0
-
-# Counts one outcome: $1 is whether it is good, the rest is what it is.
-count() {
-    if [ "$1" = yes ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED ${*:2}"
-    fi
-}
 
 # Compares what the host $1, which ended with the code $2, said in the file $3, with the reference.
 judge() {
@@ -171,7 +81,7 @@ measured() {
 # One line of the table in the README: name, code, heap.
 measurements() {
     local name=$1 kernel=$2 said=$3 text
-    text=$((16#$(readelf -SW "$kernel" | awk '{ for (i = 1; i < NF; i++) if ($i == ".text") { print $(i + 4); break } }')))
+    text=$(section_bytes "$kernel" .text)
     printf '%-24s %4d KiB of code, %4d KiB of guests, %5d KiB of heap at most\n' "$name" \
         $(((text + 1023) / 1024)) $(($(measured guests "$said") / 1024)) $((($(measured heap "$said") + 1023) / 1024))
 }
@@ -192,7 +102,7 @@ for host in "${hosts[@]}"; do
     [ "$host" != aarch64-authenticated ] || options+=(--pointer-authentication)
     echo "building $host"
     compile_guests "$guests" "${options[@]}"
-    build_kernel "$package" "$target" "$guests" "$fault"
+    GUESTS=$guests BREAK=$fault build_kernel "$package" "$target"
     cp "$CARGO_TARGET_DIR/$target/release/$package" "$out/$host/kernel"
     echo "booting $host"
     code=0
@@ -204,5 +114,4 @@ for host in "${hosts[@]}"; do
 done
 
 printf '%s\n' "${sizes[@]}"
-echo "$passed passed, $failed failed"
-[ $failed -eq 0 ]
+finish

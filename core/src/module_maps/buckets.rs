@@ -15,7 +15,7 @@
 //! pairs: no choice of offsets makes a search longer than a binary search.
 
 use super::error::RegisterError;
-use super::lists::with_capacity;
+use super::lists::{reserve, with_capacity};
 use alloc::vec::Vec;
 
 /// Offsets and values side by side, so that a lookup reads one cache line as a rule.
@@ -40,12 +40,14 @@ struct Scale {
 }
 
 impl Scale {
-    /// Lets the offsets from `first` to `last` fall into `count` buckets.
-    fn new(first: u32, last: u32, count: usize) -> Self {
-        let density = ((count as u64) << 32) / (u64::from(last - first) + 1);
-        // There are fewer buckets than bytes, unless there is one of each, for which any density is
-        // right.
-        let density = u32::try_from(density).unwrap_or(u32::MAX);
+    /// Lets the offsets from `first` to `last` fall into `count` buckets, of which there are not
+    /// more than bytes.
+    ///
+    /// It divides words of 32 bits, as every processor can: a quotient that is rounded down leaves
+    /// one of 64 buckets empty in code of 64 MiB, and fewer in less.
+    fn new(first: u32, last: u32, count: u32) -> Self {
+        let bytes = (last - first).saturating_add(1);
+        let density = u32::MAX / bytes * count;
         Self { first, density }
     }
 
@@ -86,6 +88,10 @@ impl Bucket {
 
 impl Buckets {
     /// A map of `pairs`, whose offsets rise and are not 0.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "offsets have 32 bits, so there are not more pairs"
+    )]
     pub(super) fn new(pairs: &[(u32, u32)]) -> Result<Self, RegisterError> {
         debug_assert!(
             pairs.is_sorted_by(|a, b| a.0 < b.0) && pairs.first().is_none_or(|pair| pair.0 != 0),
@@ -99,16 +105,20 @@ impl Buckets {
         } else {
             pairs.len().div_ceil(FILL)
         };
-        let scale = Scale::new(first, last, count);
-        let runs = || pairs.chunk_by(|a, b| scale.home(a.0) == scale.home(b.0));
-        let crowd = runs().map(<[_]>::len).filter(|&len| len > ROOM).sum();
+        let scale = Scale::new(first, last, count as u32);
         let mut map = Self {
             scale,
             buckets: with_capacity(count)?,
-            crowd: with_capacity(crowd)?,
+            crowd: Vec::new(),
         };
         map.buckets.resize(count, Bucket::EMPTY);
-        runs().for_each(|run| map.fill(run));
+        let mut rest = pairs;
+        while let Some(home) = rest.first().and_then(|pair| scale.home(pair.0)) {
+            let here = |pair: &&(u32, u32)| scale.home(pair.0) == Some(home);
+            let (run, others) = rest.split_at(rest.iter().take_while(here).count());
+            map.fill(home, run)?;
+            rest = others;
+        }
         Ok(map)
     }
 
@@ -121,25 +131,24 @@ impl Buckets {
         crowd: Vec::new(),
     };
 
-    /// Stores the pairs of one bucket; there is room for them.
+    /// Stores the pairs of the bucket at `home`.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "offsets have 32 bits, so there are not more pairs"
     )]
-    fn fill(&mut self, run: &[(u32, u32)]) {
-        let Some(home) = run.first().and_then(|pair| self.scale.home(pair.0)) else {
-            return;
-        };
+    fn fill(&mut self, home: usize, run: &[(u32, u32)]) -> Result<(), RegisterError> {
         let bucket = &mut self.buckets[home];
         if run.len() > ROOM {
             bucket.crowd = (self.crowd.len() as u32, run.len() as u32);
+            reserve(&mut self.crowd, run.len())?;
             self.crowd.extend_from_slice(run);
-            return;
+            return Ok(());
         }
         let places = bucket.offsets.iter_mut().zip(&mut bucket.values);
         for ((offset, value), pair) in places.zip(run) {
             (*offset, *value) = *pair;
         }
+        Ok(())
     }
 
     #[inline]

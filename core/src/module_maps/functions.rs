@@ -1,7 +1,7 @@
 //! The code ranges of a module's Wasm functions.
 
 use super::error::RegisterError;
-use super::lists::sort_by;
+use super::lists::sort;
 use alloc::vec::Vec;
 
 /// Where functions begin and end in the code, sorted, none overlapping.
@@ -10,7 +10,7 @@ pub(crate) struct Functions(Vec<(u32, u32)>);
 
 impl Functions {
     pub(super) fn new(mut functions: Vec<(u32, u32)>) -> Result<Self, RegisterError> {
-        sort_by(&mut functions, |a, b| a <= b)?;
+        sort(&mut functions)?;
         if functions.windows(2).any(|pair| pair[0].1 > pair[1].0) {
             return Err(RegisterError::OverlappingFunctions);
         }

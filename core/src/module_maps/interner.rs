@@ -1,7 +1,7 @@
 //! Storing equal stack maps once.
 
 use super::error::RegisterError;
-use super::lists::{sort_by, with_capacity};
+use super::lists::{Pair, merge_sort, with_capacity};
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
 
@@ -9,38 +9,44 @@ use alloc::vec::Vec;
 ///
 /// Sorting takes n log n comparisons whatever the maps are: no guest can
 /// choose maps that make it slow, as it could with a hash that it knows.
-pub(super) fn intern(maps: Vec<StackMap>) -> Result<Interned, RegisterError> {
+pub(super) fn intern(mut maps: Vec<StackMap>) -> Result<Interned, RegisterError> {
     let count = u32::try_from(maps.len()).map_err(|_| RegisterError::OutOfMemory)?;
-    let mut order = with_capacity(maps.len())?;
-    order.extend(0..count);
-    let map = |index: u32| &maps[index as usize];
-    sort_by(&mut order, |&a, &b| map(a).content_cmp(map(b)).is_le())?;
-    let mut places = with_capacity(maps.len())?;
-    places.resize(maps.len(), 0);
-    let runs = || order.chunk_by(|&a, &b| map(a) == map(b));
-    for (place, run) in (0..).zip(runs()) {
-        for &index in run {
-            places[index as usize] = place;
+    // First the index of a map, in the order of maps; second the place of the map of that index.
+    let mut order: Vec<Pair> = with_capacity(maps.len())?;
+    order.extend((0..count).map(|index| (index, 0)));
+    let compare = |a: u32, b: u32| maps[a as usize].content_cmp(&maps[b as usize]);
+    merge_sort(&mut order, &|a, b| compare(a.0, b.0).is_le())?;
+    let mut distinct = 0;
+    for at in 0..order.len() {
+        let index = order[at].0;
+        if at == 0 || compare(order[at - 1].0, index).is_ne() {
+            distinct += 1;
+        }
+        order[index as usize].1 = distinct - 1;
+    }
+    let mut list = with_capacity(distinct as usize)?;
+    for &(index, _) in &order {
+        if list.len() == order[index as usize].1 as usize {
+            let map = &mut maps[index as usize];
+            list.push(core::mem::replace(map, StackMap::EMPTY));
         }
     }
-    let mut distinct = with_capacity(runs().count())?;
-    drop_repeated(&order, maps, &mut distinct);
-    Ok(Interned { distinct, places })
+    Ok(Interned {
+        distinct: list,
+        places: order,
+    })
 }
 
-/// Each distinct map, and the index among them of each map that was given.
+/// Each distinct map, and where the maps that were given went.
 pub(super) struct Interned {
     pub(super) distinct: Vec<StackMap>,
-    pub(super) places: Vec<u32>,
+    places: Vec<Pair>,
 }
 
-/// Moves the first of each run of equal maps to `distinct`, which has room for them.
-fn drop_repeated(order: &[u32], mut maps: Vec<StackMap>, distinct: &mut Vec<StackMap>) {
-    for &index in order {
-        let map = core::mem::replace(&mut maps[index as usize], StackMap::EMPTY);
-        if distinct.last() != Some(&map) {
-            distinct.push(map);
-        }
+impl Interned {
+    /// The index among the distinct maps of the map that was given at `index`.
+    pub(super) fn place(&self, index: u32) -> u32 {
+        self.places[index as usize].1
     }
 }
 
@@ -59,10 +65,11 @@ mod tests {
             map(&[3, 70, 3]),
             StackMap::new(None, [1]).unwrap(),
         ];
-        let Interned { distinct, places } = intern(given.to_vec()).unwrap();
-        assert_eq!(distinct.len(), 4);
-        for (map, &place) in given.iter().zip(&places) {
-            assert_eq!(distinct[place as usize], *map);
+        let interned = intern(given.to_vec()).unwrap();
+        assert_eq!(interned.distinct.len(), 4);
+        for (map, index) in given.iter().zip(0..) {
+            let place = interned.place(index) as usize;
+            assert_eq!(interned.distinct[place], *map);
         }
     }
 }

@@ -24,18 +24,30 @@ pub(crate) fn push<T>(list: &mut Vec<T>, element: T) -> Result<(), RegisterError
     Ok(())
 }
 
-/// Sorts a list, which keeps the order of equal elements.
+/// An element of the lists that are sorted: two numbers, such as an offset and an index.
+pub(crate) type Pair = (u32, u32);
+
+/// Sorts a list.
 ///
-/// What compilers emit is mostly sorted, and then only looked at. For the rest, a merge sort does:
-/// the standard library's sorts are faster, and 6 KiB of code for each type of element. Machines
-/// without an operating system have little room for code.
-pub(crate) fn sort_by<T: Copy>(
-    list: &mut Vec<T>,
-    in_order: impl Fn(&T, &T) -> bool,
-) -> Result<(), RegisterError> {
-    if list.is_sorted_by(&in_order) {
+/// What compilers emit is mostly sorted, and then only looked at.
+pub(crate) fn sort(list: &mut Vec<Pair>) -> Result<(), RegisterError> {
+    let number = |pair: &Pair| u64::from(pair.0) << 32 | u64::from(pair.1);
+    let in_order = |a: &Pair, b: &Pair| number(a) <= number(b);
+    if list.is_sorted_by(in_order) {
         return Ok(());
     }
+    merge_sort(list, &in_order)
+}
+
+/// Sorts a list by an order of its own, and keeps the order of equal elements.
+///
+/// It is little code, compiled once: the standard library's sorts are faster, and 6 KiB of code for
+/// each type of element. Machines without an operating system have little room for code.
+#[inline(never)]
+pub(crate) fn merge_sort(
+    list: &mut Vec<Pair>,
+    in_order: &dyn Fn(&Pair, &Pair) -> bool,
+) -> Result<(), RegisterError> {
     let mut merged = with_capacity(list.len())?;
     merged.extend_from_slice(list);
     let mut sorted_run = 1;
@@ -43,7 +55,7 @@ pub(crate) fn sort_by<T: Copy>(
         let pairs = list.chunks(2 * sorted_run);
         for (pair, merged) in pairs.zip(merged.chunks_mut(2 * sorted_run)) {
             let (left, right) = pair.split_at(sorted_run.min(pair.len()));
-            merge(left, right, merged, &in_order);
+            merge(left, right, merged, in_order);
         }
         core::mem::swap(list, &mut merged);
         sorted_run *= 2;
@@ -52,11 +64,11 @@ pub(crate) fn sort_by<T: Copy>(
 }
 
 /// Fills `merged` from two sorted lists, whose lengths add up to its own.
-fn merge<'l, T: Copy>(
-    mut left: &'l [T],
-    mut right: &'l [T],
-    merged: &mut [T],
-    in_order: &impl Fn(&T, &T) -> bool,
+fn merge<'l>(
+    mut left: &'l [Pair],
+    mut right: &'l [Pair],
+    merged: &mut [Pair],
+    in_order: &dyn Fn(&Pair, &Pair) -> bool,
 ) {
     for slot in merged {
         let from = match (left.first(), right.first()) {
@@ -79,11 +91,11 @@ mod tests {
     fn any_list_is_sorted_and_equal_elements_keep_their_order() {
         arbtest::arbtest(|u| {
             let values = u.arbitrary::<Vec<u8>>()?;
-            let mut list: Vec<(u8, usize)> =
-                values.iter().map(|value| value % 16).zip(0..).collect();
+            let keys = values.iter().map(|value| u32::from(value % 16));
+            let mut list: Vec<Pair> = keys.zip(0..).collect();
             let mut expected = list.clone();
             expected.sort_by_key(|&(value, _)| value);
-            sort_by(&mut list, |a, b| a.0 <= b.0).unwrap();
+            merge_sort(&mut list, &|a, b| a.0 <= b.0).unwrap();
             assert_eq!(list, expected);
             Ok(())
         })

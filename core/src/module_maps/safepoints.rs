@@ -3,7 +3,7 @@
 use super::buckets::Buckets;
 use super::error::RegisterError;
 use super::functions::Functions;
-use super::lists::sort_by;
+use super::lists::sort;
 use super::matching::Matching;
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
@@ -25,11 +25,7 @@ impl Safepoints {
         maps: &[StackMap],
         functions: &Functions,
     ) -> Result<Self, RegisterError> {
-        sort_by(&mut list, |a, b| a <= b)?;
-        list.dedup();
-        if list.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return Err(RegisterError::ConflictingSafepoints);
-        }
+        sort(&mut list)?;
         let outside = |&(offset, _): &(u32, u32)| {
             let after = match matching {
                 Matching::Exact => Some(offset),
@@ -40,11 +36,26 @@ impl Safepoints {
         if list.iter().any(outside) {
             return Err(RegisterError::OutsideFunctions);
         }
-        Ok(match matching {
-            Matching::Exact => {
-                list.retain(|&(_, map)| !maps[map as usize].is_empty());
-                Self::Exact(Buckets::new(&list)?)
+        let mut before = None;
+        let mut kept = 0;
+        for at in 0..list.len() {
+            let (offset, map) = list[at];
+            match before.replace((offset, map)) {
+                Some((same, other)) if same == offset => {
+                    if other != map {
+                        return Err(RegisterError::ConflictingSafepoints);
+                    }
+                }
+                _ if matching == Matching::Exact && maps[map as usize].is_empty() => {}
+                _ => {
+                    list[kept] = (offset, map);
+                    kept += 1;
+                }
             }
+        }
+        list.truncate(kept);
+        Ok(match matching {
+            Matching::Exact => Self::Exact(Buckets::new(&list)?),
             Matching::NearestPreceding => Self::NearestPreceding(list),
         })
     }

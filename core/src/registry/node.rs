@@ -74,8 +74,8 @@ impl<E> Node<E> {
 
     /// Replaces everything by `rows` of `level`, at most [`MOST`] of them, in rising order of key.
     pub(super) fn fill(&mut self, level: u32, rows: &[Row]) {
-        *self = Self::new();
-        self.level = level;
+        self.keys = [usize::MAX; MOST];
+        (self.level, self.len) = (level, 0);
         let places = self.keys.iter_mut().zip(&mut self.below);
         for ((key, below), row) in places.zip(rows) {
             (*key, *below) = *row;

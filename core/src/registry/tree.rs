@@ -29,6 +29,7 @@ pub(super) unsafe fn nodes_of_a_change<E>(root: *const Node<E>) -> usize {
 /// # Safety
 ///
 /// `root` is null, or its tree is alive.
+#[inline(never)]
 pub(super) unsafe fn last_at_or_before<E>(root: *const Node<E>, key: usize) -> Option<NonNull<E>> {
     // SAFETY: the caller guarantees that the tree is alive.
     unsafe { root.as_ref()?.last_at_or_before(key) }
@@ -197,6 +198,7 @@ struct Rows<E> {
 }
 
 impl<E> Rows<E> {
+    #[inline(never)]
     fn none(level: u32) -> Self {
         Self {
             level,
@@ -231,10 +233,12 @@ impl<E> Rows<E> {
 
     /// Replaces the rows of `range` by `rows`.
     fn put(&mut self, range: Range<usize>, rows: &Self) {
-        let end = range.start + rows.len;
-        self.rows.copy_within(range.end..self.len, end);
-        self.rows[range.start..end].copy_from_slice(rows.as_slice());
-        self.len = end + self.len - range.end;
+        let (before, after) = (0..range.start, range.end..self.len);
+        let mut put = Self::none(self.level);
+        for part in [&self.rows[before], rows.as_slice(), &self.rows[after]] {
+            part.iter().for_each(|row| put.push(*row));
+        }
+        (self.len, self.rows) = (put.len, put.rows);
     }
 
     fn followed_by(mut self, rows: &Self) -> Self {

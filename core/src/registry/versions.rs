@@ -167,13 +167,15 @@ impl<L: Default> Retired<L> {
     ///
     /// To be called after what has replaced it was published.
     pub(super) fn settle<T>(&mut self, versions: &Versions<T>) -> [L; 2] {
-        let mut settle_once = || {
-            if !versions.turn() {
-                return L::default();
-            }
-            let recent = core::mem::take(&mut self.recent);
-            core::mem::replace(&mut self.earlier, recent)
-        };
-        [settle_once(), settle_once()]
+        [self.settle_once(versions), self.settle_once(versions)]
+    }
+
+    #[inline(never)]
+    fn settle_once<T>(&mut self, versions: &Versions<T>) -> L {
+        if !versions.turn() {
+            return L::default();
+        }
+        let recent = core::mem::take(&mut self.recent);
+        core::mem::replace(&mut self.earlier, recent)
     }
 }
