@@ -138,7 +138,8 @@ impl UnwindTableBuilder {
     }
 }
 
-#[cfg(test)]
+// Cranelift has no code generator for 32-bit hosts.
+#[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
     use super::{CraneliftError, UnwindTableBuilder, unwind_tables};
     use cranelift_codegen::control::ControlPlane;

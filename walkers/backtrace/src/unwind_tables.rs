@@ -76,6 +76,18 @@ impl UnwindTables {
         unsafe { Self::check_and_register(eh_frame, Addresses::Any, None) }
     }
 
+    /// Checks a table whose addresses may be relative, and returns the number of functions in it.
+    ///
+    /// The other functions check what they register. This one is for a host that wants to know
+    /// earlier, or that does not trust where the table came from: it takes any bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`UnwindTablesError`] if the table is malformed.
+    pub fn check(eh_frame: &[u8]) -> Result<usize, UnwindTablesError> {
+        eh_frame::check(eh_frame, Addresses::Any).map(|functions| functions.len())
+    }
+
     /// Registers a table that passes the check, and keeps its `memory` if it is owned.
     ///
     /// # Safety

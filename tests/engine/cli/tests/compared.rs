@@ -1,4 +1,4 @@
-//! A walker that is all three, and notes where they disagree.
+//! A walker that is all of them, and notes where they disagree.
 
 use core::cell::Cell;
 use core::ops::{ControlFlow, Range};
@@ -16,21 +16,29 @@ pub(crate) struct Findings {
     pub(crate) differences: Rc<Cell<usize>>,
 }
 
-/// Visits what the activation record shows, if the unwinder and the frame pointers show the same.
-struct AllThree {
+/// Visits what the activation record shows, if the unwinder and, where they are known, the frame
+/// pointers show the same.
+struct Every {
     registry: Arc<StackMapRegistry>,
-    walkers: [Box<dyn StackWalker>; 3],
+    walkers: Vec<Box<dyn StackWalker>>,
     findings: Findings,
 }
 
 // SAFETY: it visits what `ComparingWalker` visits, and passes on how that ends.
-unsafe impl StackWalker for AllThree {
+unsafe impl StackWalker for Every {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-        let [first, second, third] = &self.walkers;
+        let [first, second, others @ ..] = &*self.walkers else {
+            unreachable!("there are two walkers on every architecture")
+        };
         let pair = ComparingWalker::new(&self.registry, &**first, &**second);
-        let all = ComparingWalker::new(&self.registry, &pair, &**third);
-        let end = all.walk(visit);
-        let differences = pair.take_differences().len() + all.take_differences().len();
+        let (end, more) = match others {
+            [] => (pair.walk(visit), 0),
+            [third, ..] => {
+                let all = ComparingWalker::new(&self.registry, &pair, &**third);
+                (all.walk(visit), all.take_differences().len())
+            }
+        };
+        let differences = pair.take_differences().len() + more;
         let Findings {
             walks,
             differences: total,
@@ -41,13 +49,13 @@ unsafe impl StackWalker for AllThree {
     }
 }
 
-/// Makes `session` walk with all three walkers at once.
+/// Makes `session` walk with all walkers at once.
 pub(crate) fn compare_walkers(session: &Session, stack: &Range<usize>) -> Findings {
     let findings = Findings::default();
     let build = |kind: WalkerKind| kind.build(session.store(), stack.clone()).unwrap();
-    session.set_walker(Box::new(AllThree {
+    session.set_walker(Box::new(Every {
         registry: Arc::clone(session.store().registry()),
-        walkers: WalkerKind::ALL.map(build),
+        walkers: WalkerKind::ALL.iter().copied().map(build).collect(),
         findings: findings.clone(),
     }));
     findings

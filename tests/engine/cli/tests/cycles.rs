@@ -22,7 +22,7 @@ fn programs_with_cycles_print_what_they_found() {
     for (name, printed) in PRINTED {
         let program = crate::programs::folder().join(name).with_extension("wat");
         let program = program.to_str().unwrap();
-        for (engine, walker) in WALKS {
+        for &(engine, walker) in WALKS {
             for zeal in [false, true] {
                 let [engine, walker] = [engine.to_string(), walker.to_string()];
                 let mut args = vec!["run", program, "--engine", &engine, "--walker", &walker];

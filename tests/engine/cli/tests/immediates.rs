@@ -138,7 +138,7 @@ fn run(settings: &Settings, told: bool) -> Found {
 
 #[test]
 fn integers_in_the_words_of_references_are_passed_over() {
-    for (engine, walker) in WALKS {
+    for &(engine, walker) in WALKS {
         for zeal in [false, true] {
             let run = |stack: Range<usize>| {
                 let settings = Settings {

@@ -4,6 +4,8 @@ use crate::command_line::accepts;
 use std::fs;
 use std::path::{Path, PathBuf};
 use vmexternref_engine::{EngineError, WalkerKind};
+use vmexternref_engine_compiler::CompileLimits;
+use vmexternref_engine_runtime::Limits;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
@@ -104,7 +106,7 @@ fn the_readme_quotes_the_program() {
     let error = EngineError::NoFramePointers.to_string();
     let start = error.split(':').next().unwrap();
     assert!(readme.contains(start), "{start:?} is not in the README");
-    for walker in WalkerKind::ALL {
+    for &walker in WalkerKind::ALL {
         let option = format!("`--walker {walker}`");
         assert!(readme.contains(&option), "{option} is not in the README");
     }
@@ -116,6 +118,26 @@ fn the_readme_quotes_the_program() {
             let known = help.iter().any(|help| help.contains(option));
             assert!(known, "{option} of {command:?} is in no help");
         }
+    }
+}
+
+#[test]
+fn the_engine_s_readme_and_help_state_every_limit() {
+    let readme = fs::read_to_string(repository().join("tests/engine/README.md")).unwrap();
+    let help = accepts(&["compile", "--help"]).join("\n");
+    for (name, most) in CompileLimits::default().rows() {
+        let row = format!("| {name} | {most} |\n");
+        assert!(readme.contains(&row), "{row:?} is not in the README");
+        let line = format!("  {name}: {most}");
+        assert!(help.contains(&line), "{line:?} is not in the help");
+    }
+    let limits = Limits::default();
+    for row in [
+        format!("| bytes of stack | {}", limits.stack_bytes),
+        format!("| pages of a memory | {} |", limits.max_memory_pages),
+        format!("| elements of a table | {} |", limits.max_table_elements),
+    ] {
+        assert!(readme.contains(&row), "{row:?} is not in the README");
     }
 }
 

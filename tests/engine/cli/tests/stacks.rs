@@ -252,7 +252,7 @@ const SUM: i64 = 15;
 
 /// Runs `test` with each engine and each of its walkers, with and without zeal and verification.
 fn with_each_walker(test: impl Fn(WalkerKind, &Settings) + Sync) {
-    for (engine, walker) in WALKS {
+    for &(engine, walker) in WALKS {
         for (zeal, verification) in [(false, true), (true, true), (false, false)] {
             let run = |stack: Range<usize>| {
                 let settings = Settings {

@@ -1,11 +1,11 @@
 //! Instruction caches that do not follow writes to memory.
 
-/// Does nothing: x86 keeps its instruction cache coherent by itself.
-#[cfg(target_arch = "x86_64")]
+/// Does nothing: the processor keeps its instruction cache coherent by itself.
+#[cfg(any(target_arch = "s390x", target_arch = "x86_64"))]
 pub(crate) fn synchronize(_code: &[u8]) {}
 
 /// Makes `code` visible to instruction fetches.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "s390x", target_arch = "x86_64")))]
 pub(crate) fn synchronize(code: &[u8]) {
     use core::ffi::c_char;
 

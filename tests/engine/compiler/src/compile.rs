@@ -5,7 +5,7 @@ use crate::error::CompileError;
 use crate::isa::{self, CompileOptions};
 use crate::output::{FinishedText, Text};
 use crate::translate::translate;
-use crate::wasm::{self, Metadata};
+use crate::wasm::{self, Metadata, Usage};
 use core::mem;
 use core::ops::Range;
 use cranelift_codegen::control::ControlPlane;
@@ -31,6 +31,7 @@ use vmexternref_engine_abi::{CompiledModule, FuncType};
 /// for the target.
 pub fn compile(binary: &[u8], options: &CompileOptions) -> Result<CompiledModule, CompileError> {
     let isa = isa::build(options)?;
+    wasm::survey(binary, &options.limits)?;
     wasm::validate(binary)?;
     let metadata = wasm::read(binary, isa::target(isa.as_ref()), options.zeal)?;
     let mut compiler = Compiler::new(Environment::new(isa.as_ref(), &metadata));
@@ -68,18 +69,24 @@ impl Code {
     }
 }
 
+/// Where the trampoline of each type starts in the text, if it has one.
+type Trampolines = Vec<Option<u32>>;
+
 /// Compiles the pieces of code of one module.
 struct Compiler<'m> {
     env: Environment<'m>,
     text: Text,
     context: Context,
     builder_context: FunctionBuilderContext,
+    /// For each type whether functions that may be the host's are called with it.
+    leaving: Vec<bool>,
 }
 
 impl<'m> Compiler<'m> {
     fn new(env: Environment<'m>) -> Self {
         Self {
             text: Text::new(env.isa),
+            leaving: vec![false; env.metadata.module.types.len()],
             env,
             context: Context::new(),
             builder_context: FunctionBuilderContext::new(),
@@ -146,31 +153,58 @@ impl<'m> Compiler<'m> {
         for (index, body) in (0..).zip(&metadata.bodies) {
             let ty = metadata.function_type(metadata.imported_functions + index)?;
             let ty = metadata.ty(ty)?;
+            let usage = Usage::of(body)?;
+            for called in &usage.called_types {
+                self.leaving[*called as usize] = true;
+            }
             let range = self.append_guarded(Guarded::function(index), ty, |emit| {
-                translate(emit, ty, body)
+                translate(emit, ty, body, &usage)
             })?;
             ranges.push(range);
         }
         Ok(ranges)
     }
 
-    fn trampolines(&mut self) -> Result<(Vec<u32>, Vec<u32>), CompileError> {
+    /// The entry trampolines of types whose functions the host may call, and the exit trampolines
+    /// of types with which the host may be called.
+    fn trampolines(&mut self) -> Result<(Trampolines, Trampolines), CompileError> {
         let metadata = self.env.metadata;
+        let (imported, defined) = metadata.functions();
+        for ty in imported {
+            self.leaving[*ty as usize] = true;
+        }
+        let mut entered = vec![false; metadata.module.types.len()];
+        for function in metadata.module.given_away() {
+            let index = function.checked_sub(metadata.imported_functions);
+            if let Some(index) = index {
+                entered[*wasm::item(defined, index)? as usize] = true;
+            }
+        }
         let (mut entries, mut exits) = (Vec::new(), Vec::new());
         for (index, ty) in (0..).zip(&metadata.module.types) {
-            let signature = self.env.entry_signature();
-            let entry = self.generate(Symbol::Entry(index), signature, |emit| {
-                emit::entry(emit, ty);
-                Ok(())
-            })?;
-            entries.push(self.append(Symbol::Entry(index), &entry)?.start);
-            let exit = self.append_guarded(Guarded::exit(index), ty, |emit| {
-                emit::exit(emit, ty);
-                Ok(())
-            })?;
-            exits.push(exit.start);
+            let enters = entered[index as usize];
+            entries.push(enters.then(|| self.entry(index, ty)).transpose()?);
+            let leaves = self.leaving[index as usize];
+            exits.push(leaves.then(|| self.exit(index, ty)).transpose()?);
         }
         Ok((entries, exits))
+    }
+
+    fn entry(&mut self, index: u32, ty: &FuncType) -> Result<u32, CompileError> {
+        let signature = self.env.entry_signature();
+        let entry = self.generate(Symbol::Entry(index), signature, |emit| {
+            emit::entry(emit, ty);
+            Ok(())
+        })?;
+        Ok(self.append(Symbol::Entry(index), &entry)?.start)
+    }
+
+    fn exit(&mut self, index: u32, ty: &FuncType) -> Result<u32, CompileError> {
+        let exit = self.append_guarded(Guarded::exit(index), ty, |emit| {
+            emit::exit(emit, ty);
+            Ok(())
+        })?;
+        Ok(exit.start)
     }
 
     fn builtins(&mut self) -> Result<(), CompileError> {

@@ -1,6 +1,7 @@
 //! The code generator, configured for one machine.
 
 use crate::error::CompileError;
+use crate::limits::CompileLimits;
 use cranelift_codegen::isa::{self, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture as Arch, OperatingSystem, Triple};
@@ -14,12 +15,14 @@ pub struct CompileOptions {
     /// The machine. `None` is this one, with all features of its processor.
     ///
     /// Code for a named machine uses the baseline only: SSE4.1 for `x86_64`, the `G` extensions for
-    /// `riscv64`.
+    /// `riscv64`, `z14` for `s390x`.
     pub target: Option<Triple>,
     /// Whether functions sign their return addresses, where the target is `aarch64`.
     ///
     /// Processors without pointer authentication run such code too, and ignore the signatures.
     pub pointer_authentication: bool,
+    /// The most that a module may have and ask for.
+    pub limits: CompileLimits,
 }
 
 impl CompileOptions {
@@ -113,7 +116,7 @@ fn check(isa: &dyn TargetIsa) -> Result<(), CompileError> {
     let triple = isa.triple();
     if target(isa).architecture == Architecture::Other {
         return Err(CompileError::Target(format!(
-            "{} is not x86_64, aarch64, riscv64, pulley32 or pulley64",
+            "{} is not x86_64, aarch64, riscv64, s390x, pulley32 or pulley64",
             triple.architecture
         )));
     }
@@ -142,6 +145,7 @@ pub(crate) fn target(isa: &dyn TargetIsa) -> Target {
             Arch::Aarch64(_) => Architecture::Aarch64,
             Arch::Riscv64(_) => Architecture::Riscv64,
             Arch::Pulley32 | Arch::Pulley64 => Architecture::Pulley,
+            Arch::S390x => Architecture::S390x,
             _ => Architecture::Other,
         },
         pointer_bytes: isa.pointer_bytes(),
@@ -162,12 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn three_architectures_and_bytecode_are_accepted() {
+    fn four_architectures_and_bytecode_are_accepted() {
         for triple in [
             "x86_64-unknown-linux-gnu",
             "x86_64-unknown-none",
             "aarch64-unknown-none",
             "riscv64gc-unknown-none-elf",
+            "s390x-unknown-linux-gnu",
             "pulley32",
             "pulley64",
         ] {
@@ -179,7 +184,7 @@ mod tests {
     #[test]
     fn others_are_refused_by_name() {
         for triple in [
-            "s390x-unknown-linux-gnu",
+            "powerpc64le-unknown-linux-gnu",
             "wasm32-unknown-unknown",
             "x86_64-pc-windows-msvc",
             "pulley64be",

@@ -7,13 +7,15 @@
 //! *You give* a Wasm binary: WebAssembly 2.0 without SIMD, and tail calls. *You get* a
 //! [`CompiledModule`](vmexternref_engine_abi::CompiledModule): position-independent code, unwind
 //! tables, stack maps and a description, for this machine or for another `x86_64`, `aarch64` or
-//! `riscv64` machine; or bytecode of the Pulley interpreter, for any little-endian machine. *Not
-//! suitable for* untrusted code on a shared machine: the code has no defence against speculation.
+//! `riscv64` machine; or bytecode of the Pulley interpreter, for any little-endian machine. Modules
+//! that would take too long or too much memory are refused: see [`CompileLimits`]. *Not suitable
+//! for* untrusted code on a shared machine: the code has no defence against speculation.
 
 mod compile;
 mod emit;
 mod error;
 mod isa;
+mod limits;
 mod output;
 mod translate;
 mod wasm;
@@ -22,3 +24,4 @@ pub use compile::compile;
 pub use emit::UNGUARDED_FRAME_BYTES;
 pub use error::CompileError;
 pub use isa::CompileOptions;
+pub use limits::{Allowance, CompileLimits};

@@ -65,6 +65,7 @@ fn architecture(file: &object::File<'_>) -> Architecture {
         object::Architecture::X86_64 => Architecture::X86_64,
         object::Architecture::Aarch64 => Architecture::Aarch64,
         object::Architecture::Riscv64 => Architecture::Riscv64,
+        object::Architecture::S390x => Architecture::S390x,
         // No machine: ELF has no number for bytecode.
         object::Architecture::Unknown => Architecture::Pulley,
         _ => Architecture::Other,

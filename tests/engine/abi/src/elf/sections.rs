@@ -19,4 +19,4 @@ pub(crate) const UNWIND: &str = ".vmexternref.eh_frame";
 /// The section with the description.
 pub(crate) const MODULE: &str = ".vmexternref.module";
 /// The version of the description, at the start of its section.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;

@@ -65,13 +65,14 @@ fn empty(target: Target) -> Result<Object<'static>, WriteError> {
         Architecture::X86_64 => object::Architecture::X86_64,
         Architecture::Aarch64 => object::Architecture::Aarch64,
         Architecture::Riscv64 | Architecture::Pulley => object::Architecture::Riscv64,
+        Architecture::S390x => object::Architecture::S390x,
         Architecture::Other => return Err(WriteError::UnknownMachine),
     };
-    Ok(Object::new(
-        BinaryFormat::Elf,
-        architecture,
-        Endianness::Little,
-    ))
+    let endianness = match target.architecture {
+        Architecture::S390x => Endianness::Big,
+        _ => Endianness::Little,
+    };
+    Ok(Object::new(BinaryFormat::Elf, architecture, endianness))
 }
 
 fn append_text(object: &mut Object<'_>, bytes: &[u8]) -> SectionId {
@@ -164,6 +165,23 @@ mod tests {
         append_text(&mut foreign, &[0xc3]);
         let error = ObjectFile::read(&foreign.write().unwrap()).err();
         assert_eq!(error, Some(ObjectFileError::MissingSection(MODULE)));
+    }
+
+    /// The file tells a linker the order of bytes in the code; what the runtime reads has one order
+    /// everywhere.
+    #[test]
+    fn big_endian_machines_have_big_endian_files() {
+        let (s390x, little, big) = (Architecture::S390x, 1, 2);
+        for (architecture, order) in [(Architecture::Riscv64, little), (s390x, big)] {
+            let target = Target {
+                architecture,
+                ..RISCV64
+            };
+            let module = CompiledModule::new(target, false);
+            let file = ObjectFile { module }.write().unwrap();
+            assert_eq!(file[5], order, "the field EI_DATA");
+            assert_eq!(ObjectFile::read(&file).unwrap().module.target, target);
+        }
     }
 
     #[test]

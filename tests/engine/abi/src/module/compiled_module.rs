@@ -32,10 +32,12 @@ pub struct CompiledModule {
     pub eh_frame: Vec<u8>,
     /// The part of the text that each defined function occupies.
     pub functions: Vec<Range<u32>>,
-    /// Where the entry trampoline of each type starts in the text.
-    pub entry_trampolines: Vec<u32>,
-    /// Where the exit trampoline of each type starts in the text.
-    pub exit_trampolines: Vec<u32>,
+    /// Where the entry trampoline of each type starts in the text, if the host may call functions
+    /// of that type.
+    pub entry_trampolines: Vec<Option<u32>>,
+    /// Where the exit trampoline of each type starts in the text, if the code may call functions of
+    /// the host with that type.
+    pub exit_trampolines: Vec<Option<u32>>,
     /// The calls at which references are live, as a `.wasmtime.stackmap` section; empty if there is
     /// none.
     #[serde(skip)]
@@ -95,6 +97,24 @@ impl CompiledModule {
             .iter()
             .filter(|import| matches!(import.ty, ExternType::Func(_)))
             .count()
+    }
+
+    /// The functions that the module gives away: exports, its start function, and references.
+    ///
+    /// A valid module makes references only to functions that it exports, or to which an element
+    /// segment or a global refers. A function may be among them several times.
+    pub fn given_away(&self) -> impl Iterator<Item = u32> {
+        let exported = self.exports.iter().filter_map(|export| match export.item {
+            ExportItem::Func(index) => Some(index),
+            _ => None,
+        });
+        let items = self.elements.iter().flat_map(|segment| &segment.items);
+        let constants = items.chain(self.globals.iter().map(|global| &global.init));
+        let referred = constants.filter_map(|constant| match constant {
+            ConstExpr::RefFunc(index) => Some(*index),
+            _ => None,
+        });
+        exported.chain(referred).chain(self.start)
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Architecture {
     Riscv64,
     /// Bytecode of the Pulley interpreter, little-endian, for 32-bit or 64-bit pointers.
     Pulley,
+    /// 64-bit z/Architecture, which is big-endian.
+    S390x,
     /// An instruction set that compiler and runtime do not support.
     Other,
 }
@@ -39,6 +41,7 @@ impl Target {
             target_arch = "x86_64" => Architecture::X86_64,
             target_arch = "aarch64" => Architecture::Aarch64,
             target_arch = "riscv64" => Architecture::Riscv64,
+            target_arch = "s390x" => Architecture::S390x,
             _ => Architecture::Other,
         },
         pointer_bytes: size_of::<usize>() as u8,
@@ -62,6 +65,7 @@ impl fmt::Display for Target {
             Architecture::Aarch64 => "aarch64",
             Architecture::Riscv64 => "riscv64",
             Architecture::Pulley => "pulley",
+            Architecture::S390x => "s390x",
             Architecture::Other => "another machine",
         };
         write!(f, "{name} ({}-bit)", u32::from(self.pointer_bytes) * 8)

@@ -20,19 +20,20 @@ pub struct VMFuncImport {
 pub struct VMFuncRef {
     /// Code with the calling convention of Wasm functions.
     ///
-    /// Null in a host function until a module with a function of its type is loaded. Before that,
-    /// no compiled code can call it.
+    /// Null in a host function until a module that calls functions of its type is loaded. Before
+    /// that, no compiled code can call it.
     pub wasm_call: Cell<*const u8>,
     /// The first argument of `wasm_call`; written once, before any code reads it.
     pub vmctx: Cell<*const c_void>,
     /// The store-wide id of the function's type; occupies one word.
     pub type_id: u32,
-    /// The entry trampoline of its type; null for a host function.
+    /// The entry trampoline of its type; null for a host function, and for one that its module
+    /// does not give away.
     pub entry: *const u8,
 }
 
 impl VMFuncRef {
-    /// Whether the function is compiled code, not the host's.
+    /// Whether a function that the host has is compiled code, not the host's.
     #[must_use]
     pub const fn is_wasm(&self) -> bool {
         !self.entry.is_null()

@@ -5,6 +5,7 @@ use crate::session::engine_kind::EngineKind;
 use crate::session::walker_kind::WalkerKind;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use vmexternref_engine_compiler::CompileLimits;
 use vmexternref_engine_runtime::Limits;
 
 /// The stack of guests in `run`, in bytes.
@@ -43,6 +44,7 @@ pub(super) enum Command {
     #[command(after_help = script_limits())]
     Wast(WastArgs),
     /// Compiles a module ahead of time, to an object file.
+    #[command(after_help = compile_limits())]
     Compile(CompileArgs),
 }
 
@@ -111,6 +113,16 @@ pub(super) struct CommonArgs {
     pub(super) zeal: bool,
 }
 
+/// The limits of modules, as text.
+fn compile_limits() -> String {
+    let rows = CompileLimits::default().rows();
+    let rows = rows.map(|(name, most)| format!("\n  {name}: {most}"));
+    format!(
+        "A module may have and ask of the compiler at most:{}",
+        rows.concat()
+    )
+}
+
 /// The limits of guests in `run`, as text.
 fn run_limits() -> String {
     let Limits {
@@ -120,7 +132,8 @@ fn run_limits() -> String {
     } = Limits::default();
     let memory = max_memory_pages >> 4;
     format!(
-        "{}.\nA memory has at most {memory} MiB, a table at most {max_table_elements} elements.",
+        "{}.\nA memory has at most {memory} MiB, a table at most {max_table_elements} elements.\n\
+         The limits of modules are those of `compile`.",
         stack_limits(run_stack)
     )
 }

@@ -4,11 +4,20 @@ use crate::error::EngineError;
 use clap::ValueEnum;
 use core::fmt;
 use core::ops::{ControlFlow, Range};
-use std::sync::Arc;
 use vmexternref_backtrace::BacktraceWalker;
-use vmexternref_core::{Frame, StackMapRegistry, StackWalker, WalkEnd};
+use vmexternref_core::{Frame, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::{Store, WeakStore};
-use vmexternref_frame_pointer::{CurrentFrameWalker, host_has_frame_pointers};
+
+cfg_select! {
+    any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64") => {
+        mod host_frames;
+        use host_frames::HostFrames;
+    }
+    _ => {
+        mod no_host_frames;
+        use no_host_frames::HostFrames;
+    }
+}
 
 /// How a collection finds stack frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -24,8 +33,17 @@ pub enum WalkerKind {
 }
 
 impl WalkerKind {
-    /// Every walker.
-    pub const ALL: [Self; 3] = [Self::Activations, Self::Backtrace, Self::CurrentFrame];
+    /// Every walker that exists on this architecture.
+    pub const ALL: &[Self] = &[
+        Self::Activations,
+        Self::Backtrace,
+        #[cfg(any(
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "x86_64"
+        ))]
+        Self::CurrentFrame,
+    ];
 
     /// The walker for `store`, whose guests run on `stack`.
     pub fn build(
@@ -39,13 +57,7 @@ impl WalkerKind {
                 Box::new(StoreActivations(store.downgrade()))
             }
             Self::Backtrace => Box::new(BacktraceWalker),
-            Self::CurrentFrame if !host_has_frame_pointers() => {
-                return Err(EngineError::NoFramePointers);
-            }
-            Self::CurrentFrame => Box::new(HostFrames {
-                registry: Arc::clone(store.registry()),
-                stack,
-            }),
+            Self::CurrentFrame => HostFrames::walker(store, stack)?,
         })
     }
 }
@@ -71,20 +83,5 @@ unsafe impl StackWalker for StoreActivations {
 
     fn proves_end(&self) -> bool {
         true
-    }
-}
-
-/// Walks from the current frame. It exists only where the probe found frame pointers.
-struct HostFrames {
-    registry: Arc<StackMapRegistry>,
-    stack: Range<usize>,
-}
-
-// SAFETY: `CurrentFrameWalker` keeps the contract.
-unsafe impl StackWalker for HostFrames {
-    fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-        // SAFETY: the probe found frame pointers in this build, which compiled every host frame
-        // between Wasm and here, and `on_guest_stack` gave bounds that end at a local of its frame.
-        unsafe { CurrentFrameWalker::new(&self.registry, self.stack.clone()) }.walk(visit)
     }
 }

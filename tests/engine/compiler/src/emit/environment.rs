@@ -1,7 +1,7 @@
 //! The environment of every function of a module.
 
 use crate::wasm::Metadata;
-use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
+use cranelift_codegen::ir::{AbiParam, Endianness, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use vmexternref_engine_abi::{
     Architecture, Builtin, BuiltinType, FuncType, HostCall, VMOffsets, ValType,
@@ -45,6 +45,17 @@ impl<'m> Environment<'m> {
             ValType::F32 => types::F32,
             ValType::F64 => types::F64,
             ValType::FuncRef | ValType::ExternRef => self.pointer,
+        }
+    }
+
+    /// Where a value of this type lies in the eight bytes that trampolines and globals have for it.
+    ///
+    /// Rust reads and writes these bytes as one number, whose low part lies last on a big-endian
+    /// machine.
+    pub(crate) fn offset_in_slot(&self, ty: Type) -> i32 {
+        match self.isa.endianness() {
+            Endianness::Little => 0,
+            Endianness::Big => (u32::from(VMOffsets::VALUE_SIZE) - ty.bytes()).cast_signed(),
         }
     }
 

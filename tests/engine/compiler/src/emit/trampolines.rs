@@ -213,7 +213,8 @@ fn load_values(emit: &mut Emitter<'_, '_>, types: &[ValType], values: Value) -> 
     let flags = emit.access.runtime;
     let load = |(index, ty): (u32, &ValType)| {
         let ty = emit.env.value_type(*ty);
-        let offset = array_offset(index, VMOffsets::VALUE_SIZE);
+        let slot = array_offset(index, VMOffsets::VALUE_SIZE);
+        let offset = slot + emit.env.offset_in_slot(ty);
         emit.ins().load(ty, flags, values, offset)
     };
     (0..).zip(types).map(load).collect()

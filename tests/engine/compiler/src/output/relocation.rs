@@ -57,6 +57,15 @@ impl Relocation {
                 *last = number;
                 Ok(())
             }
+            // The operand of `brasl` and `brcl`: a big-endian count of half-words.
+            Reloc::S390xPLTRel32Dbl => {
+                if distance % 2 != 0 {
+                    return Err(too_far());
+                }
+                let halves = i32::try_from(distance / 2).map_err(|_| too_far())?;
+                word(text, place)?.copy_from_slice(&halves.to_be_bytes());
+                Ok(())
+            }
             other => Err(CompileError::Backend(format!(
                 "the code has a relocation of kind {other:?}"
             ))),
@@ -177,6 +186,18 @@ mod tests {
         assert_eq!(numbered, [0xdc, 0x01, 0x00, 7, 0x55]);
         let large = applied(&call, Reloc::PulleyCallIndirectHost, 0, 0, 256);
         assert!(matches!(large, Err(CompileError::Limit(_))));
+    }
+
+    #[test]
+    fn s390x_counts_half_words_from_the_instruction() {
+        let nop_and_call = [0x07, 0x07, 0xc0, 0xe5, 0, 0, 0, 0];
+        let kind = Reloc::S390xPLTRel32Dbl;
+        let forward = applied(&nop_and_call, kind, 4, 2, 0x1_0002).expect("near");
+        assert_eq!(forward, [0x07, 0x07, 0xc0, 0xe5, 0, 0, 0x80, 0]);
+        let back = applied(&nop_and_call, kind, 4, 2, 0).expect("near");
+        assert_eq!(back, [0x07, 0x07, 0xc0, 0xe5, 0xff, 0xff, 0xff, 0xff]);
+        let odd = applied(&nop_and_call, kind, 4, 2, 7);
+        assert!(matches!(odd, Err(CompileError::Limit(_))));
     }
 
     #[test]

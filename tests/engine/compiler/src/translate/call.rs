@@ -99,13 +99,13 @@ impl Translator<'_, '_> {
         args
     }
 
-    fn finish_call(&mut self, callee: &Callee, ty: u32) -> Result<(), CompileError> {
-        let ty = self.emit.env.metadata.ty(ty)?;
+    fn finish_call(&mut self, callee: &Callee, index: u32) -> Result<(), CompileError> {
+        let ty = self.emit.env.metadata.ty(index)?;
         let args = self.args(callee, &ty.params);
         let call: Inst = match *callee {
             Callee::Direct(function) => self.ins().call(function, &args),
             Callee::Indirect { code, .. } => {
-                let signature = self.signature(ty);
+                let signature = self.signature(index, ty);
                 self.ins().call_indirect(signature, code, &args)
             }
         };
@@ -116,13 +116,13 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    fn finish_return_call(&mut self, callee: &Callee, ty: u32) -> Result<(), CompileError> {
-        let ty = self.emit.env.metadata.ty(ty)?;
+    fn finish_return_call(&mut self, callee: &Callee, index: u32) -> Result<(), CompileError> {
+        let ty = self.emit.env.metadata.ty(index)?;
         let args = self.args(callee, &ty.params);
         match *callee {
             Callee::Direct(function) => self.ins().return_call(function, &args),
             Callee::Indirect { code, .. } => {
-                let signature = self.signature(ty);
+                let signature = self.signature(index, ty);
                 self.ins().return_call_indirect(signature, code, &args)
             }
         };
@@ -130,8 +130,12 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    fn signature(&mut self, ty: &FuncType) -> SigRef {
-        let signature = self.emit.env.wasm_signature(ty);
-        self.emit.builder.import_signature(signature)
+    /// The signature of functions of `ty`, the type of that index.
+    fn signature(&mut self, index: u32, ty: &FuncType) -> SigRef {
+        let emit = &mut self.emit;
+        *self.signatures.entry(index).or_insert_with(|| {
+            let signature = emit.env.wasm_signature(ty);
+            emit.builder.import_signature(signature)
+        })
     }
 }

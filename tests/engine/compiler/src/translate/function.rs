@@ -2,19 +2,20 @@
 
 use crate::emit::Emitter;
 use crate::error::CompileError;
+use crate::translate::local::Local;
 use crate::translate::translator::Translator;
-use crate::wasm::{unexpected, val_type};
+use crate::wasm::{LocalUse, Usage, unexpected, val_type};
 use core::mem;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
-use cranelift_frontend::Variable;
 use vmexternref_engine_abi::{FuncType, TrapCode, ValType};
 use wasmparser::{FunctionBody, Operator};
 
-/// Translates `body`, a function of type `ty`.
+/// Translates `body`, a function of type `ty` with that usage.
 pub(crate) fn translate(
     emit: Emitter<'_, '_>,
     ty: &FuncType,
     body: &FunctionBody<'_>,
+    usage: &Usage,
 ) -> Result<(), CompileError> {
     let params = emit.params();
     let (vmctx, args) = match params[..] {
@@ -22,8 +23,8 @@ pub(crate) fn translate(
         _ => return Err(unexpected("signature without contexts")),
     };
     let mut translator = Translator::new(emit, vmctx);
-    translator.prologue(ty, args);
-    translator.declare_locals(body)?;
+    translator.prologue(ty, args, usage);
+    translator.declare_locals(body, usage)?;
     if translator.emit.env.zeal {
         translator.collect();
     }
@@ -45,10 +46,11 @@ impl Translator<'_, '_> {
     /// An interpreter checks the limit itself. Elsewhere, references are passed on as block
     /// parameters, so that nothing is written to the new frame before it is known to be within the
     /// limit.
-    fn prologue(&mut self, ty: &FuncType, args: &[Value]) {
+    fn prologue(&mut self, ty: &FuncType, args: &[Value], usage: &Usage) {
         if self.emit.env.interpreted {
             for (ty, value) in ty.params.iter().zip(args) {
-                self.declare_local(*ty, *value);
+                self.declare(*value, *ty);
+                self.declare_local(*ty, *value, usage);
             }
             return;
         }
@@ -69,30 +71,45 @@ impl Translator<'_, '_> {
         self.ins().brif(exhausted, trap, &[], body, &handed);
         self.emit.continue_in(body);
         for (value, ty) in values.into_iter().zip(&ty.params) {
-            self.declare_local(*ty, value);
+            self.declare_local(*ty, value, usage);
         }
     }
 
-    fn declare_locals(&mut self, body: &FunctionBody<'_>) -> Result<(), CompileError> {
+    /// Declares the locals that are used.
+    fn declare_locals(
+        &mut self,
+        body: &FunctionBody<'_>,
+        usage: &Usage,
+    ) -> Result<(), CompileError> {
         for local in body.get_locals_reader()? {
             let (count, ty) = local?;
+            let unknown = usage.locals().saturating_sub(self.locals.len());
+            if unknown == 0 {
+                break;
+            }
             let ty = val_type(ty)?;
             let zero = self.zero(ty);
-            for _ in 0..count {
-                self.declare_local(ty, zero);
+            for _ in 0..unknown.min(count as usize) {
+                self.declare_local(ty, zero, usage);
             }
         }
         Ok(())
     }
 
-    fn declare_local(&mut self, ty: ValType, value: Value) {
-        let machine_type = self.value_type(ty);
-        let variable = self.emit.builder.declare_var(machine_type);
-        if ty == ValType::ExternRef {
-            self.emit.builder.declare_var_needs_stack_map(variable);
-        }
-        self.emit.builder.def_var(variable, value);
-        self.locals.push((variable, ty));
+    fn declare_local(&mut self, ty: ValType, value: Value, usage: &Usage) {
+        let local = match usage.local(self.locals.len()) {
+            LocalUse::Assigned => {
+                let machine_type = self.value_type(ty);
+                let variable = self.emit.builder.declare_var(machine_type);
+                if ty == ValType::ExternRef {
+                    self.emit.builder.declare_var_needs_stack_map(variable);
+                }
+                self.emit.builder.def_var(variable, value);
+                Local::Variable(variable)
+            }
+            LocalUse::None | LocalUse::Read => Local::Constant(value),
+        };
+        self.locals.push(local);
     }
 
     fn zero(&mut self, ty: ValType) -> Value {
@@ -125,17 +142,17 @@ impl Translator<'_, '_> {
     fn variable(&mut self, operator: &Operator<'_>) -> Result<bool, CompileError> {
         match *operator {
             Operator::LocalGet { local_index } => {
-                let variable = self.local(local_index);
-                let value = self.emit.builder.use_var(variable);
+                let value = match self.locals[local_index as usize] {
+                    Local::Constant(value) => value,
+                    Local::Variable(variable) => self.emit.builder.use_var(variable),
+                };
                 self.push(value);
             }
             Operator::LocalSet { local_index } => {
-                let (variable, value) = (self.local(local_index), self.pop());
-                self.emit.builder.def_var(variable, value);
+                self.assign(local_index);
             }
             Operator::LocalTee { local_index } => {
-                let (variable, value) = (self.local(local_index), self.pop());
-                self.emit.builder.def_var(variable, value);
+                let value = self.assign(local_index);
                 self.push(value);
             }
             Operator::GlobalGet { global_index } => self.global_get(global_index)?,
@@ -151,8 +168,14 @@ impl Translator<'_, '_> {
         Ok(true)
     }
 
-    fn local(&self, index: u32) -> Variable {
-        self.locals[index as usize].0
+    /// Pops the new value of a local, and returns it.
+    fn assign(&mut self, local: u32) -> Value {
+        let value = self.pop();
+        match self.locals[local as usize] {
+            Local::Variable(variable) => self.emit.builder.def_var(variable, value),
+            Local::Constant(_) => unreachable!("the usage of the body tells what it assigns to"),
+        }
+        value
     }
 
     fn select(&mut self, ty: Option<ValType>) {

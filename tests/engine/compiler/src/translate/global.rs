@@ -12,11 +12,9 @@ impl Translator<'_, '_> {
     pub(crate) fn global_get(&mut self, index: u32) -> Result<(), CompileError> {
         let ty = self.global_type(index)?;
         let global = self.global_pointer(index);
-        let (offset, flags) = (self.emit.env.vm.global_value(), self.emit.access.globals);
+        let (offset, flags) = (self.value_offset(ty), self.emit.access.globals);
         let machine_type = self.value_type(ty);
-        let value = self
-            .ins()
-            .load(machine_type, flags, global, i32::from(offset));
+        let value = self.ins().load(machine_type, flags, global, offset);
         match ty {
             ValType::ExternRef => self.push_borrowed(value, Some(index)),
             _ => self.push(value),
@@ -27,25 +25,31 @@ impl Translator<'_, '_> {
     /// `global.set`
     pub(crate) fn global_set(&mut self, index: u32) -> Result<(), CompileError> {
         let ty = self.global_type(index)?;
-        let (offset, flags) = (self.emit.env.vm.global_value(), self.emit.access.globals);
+        let (offset, flags) = (self.value_offset(ty), self.emit.access.globals);
         if ty == ValType::ExternRef {
             let taken_over = self.take_over_count(index);
             let (value, ownership) = self.pop_reference();
             let global = self.global_pointer(index);
             if taken_over {
                 self.count(value, ownership);
-                self.ins().store(flags, value, global, i32::from(offset));
+                self.ins().store(flags, value, global, offset);
             } else {
-                let offset = self.emit.address(i64::from(offset));
+                let offset = self.emit.address(offset.into());
                 let address = self.ins().iadd(global, offset);
                 self.replace(value, ownership, address, flags);
             }
         } else {
             let value = self.pop();
             let global = self.global_pointer(index);
-            self.ins().store(flags, value, global, i32::from(offset));
+            self.ins().store(flags, value, global, offset);
         }
         Ok(())
+    }
+
+    /// Where a global's value lies in it.
+    fn value_offset(&self, ty: ValType) -> i32 {
+        let env = self.emit.env;
+        i32::from(env.vm.global_value()) + env.offset_in_slot(env.value_type(ty))
     }
 
     fn global_type(&self, index: u32) -> Result<ValType, CompileError> {

@@ -6,6 +6,7 @@ mod conversion;
 mod frame;
 mod function;
 mod global;
+mod local;
 mod memory;
 mod numeric;
 mod ownership;

@@ -2,10 +2,12 @@
 
 use crate::emit::Emitter;
 use crate::translate::frame::Frame;
+use crate::translate::local::Local;
 use crate::translate::ownership::Pending;
 use crate::translate::traps::Traps;
-use cranelift_codegen::ir::{Block, Inst, InstBuilder, Type, Value};
-use cranelift_frontend::{FuncInstBuilder, Variable};
+use cranelift_codegen::ir::{Block, Inst, InstBuilder, SigRef, Type, Value};
+use cranelift_frontend::FuncInstBuilder;
+use std::collections::HashMap;
 use vmexternref_engine_abi::{Builtin, TrapCode, ValType};
 
 /// The state of a translation: the operands, and what control reaches.
@@ -26,8 +28,10 @@ pub(crate) struct Translator<'f, 'm> {
     pub(crate) reachable: bool,
     /// The number of frames opened since control stopped reaching instructions.
     pub(crate) skipped: u32,
-    /// The local variables.
-    pub(crate) locals: Vec<(Variable, ValType)>,
+    /// The local variables, up to the last one that is used.
+    pub(crate) locals: Vec<Local>,
+    /// The signatures of types that are called.
+    pub(crate) signatures: HashMap<u32, SigRef>,
 }
 
 impl<'f, 'm> Translator<'f, 'm> {
@@ -43,6 +47,7 @@ impl<'f, 'm> Translator<'f, 'm> {
             reachable: true,
             skipped: 0,
             locals: Vec::new(),
+            signatures: HashMap::new(),
         }
     }
 

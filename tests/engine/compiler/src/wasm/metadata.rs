@@ -141,6 +141,12 @@ impl<'w> Metadata<'w> {
         Ok(())
     }
 
+    /// The type indices of the imported functions, and of the defined ones.
+    pub(crate) fn functions(&self) -> (&[u32], &[u32]) {
+        let imported = self.imported_functions as usize;
+        self.module.function_types.split_at(imported)
+    }
+
     /// The function type of that index.
     pub(crate) fn ty(&self, index: u32) -> Result<&FuncType, CompileError> {
         item(&self.module.types, index)

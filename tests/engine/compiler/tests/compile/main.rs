@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics says what failed")]
 
+mod limits;
 mod mutations;
 mod object_files;
 mod refusals;

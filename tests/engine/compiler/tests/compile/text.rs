@@ -14,8 +14,8 @@ const MODULE: &str = r#"(module
 
 fn starts(module: &CompiledModule) -> Vec<u32> {
     let functions = module.functions.iter().map(|range| range.start);
-    let entries = module.entry_trampolines.iter().copied();
-    let exits = module.exit_trampolines.iter().copied();
+    let entries = module.entry_trampolines.iter().flatten().copied();
+    let exits = module.exit_trampolines.iter().flatten().copied();
     functions.chain(entries).chain(exits).collect()
 }
 

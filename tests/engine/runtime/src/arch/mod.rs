@@ -17,6 +17,10 @@ cfg_select! {
         mod riscv64;
         use riscv64 as machine;
     }
+    target_arch = "s390x" => {
+        mod s390x;
+        use s390x as machine;
+    }
     _ => {
         mod unsupported;
         use unsupported as machine;

@@ -4,7 +4,9 @@
 //! panic or read outside an array. The machine code itself cannot be checked.
 
 use crate::error::LoadError;
+use alloc::vec::Vec;
 use core::ops::Range;
+use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::{
     Architecture, CompiledModule, ConstExpr, ExportItem, ExternType, GlobalType, MemoryType,
     SegmentMode, TEXT_ALIGN, TableType, Target, ValType,
@@ -19,11 +21,54 @@ pub(crate) fn check(module: &CompiledModule, target: Target) -> Result<(), LoadE
             expected: target,
         });
     }
+    let spaces = Spaces::new(module)?;
     check_code(module)
-        .and_then(|()| check_definitions(module))
-        .and_then(|()| check_segments(module))
-        .and_then(|()| check_uses(module))
+        .and_then(|()| check_definitions(module, &spaces))
+        .and_then(|()| check_segments(module, &spaces))
+        .and_then(|()| check_uses(module, &spaces))
+        .and_then(|()| check_trampolines(module))
         .map_err(LoadError::Malformed)
+}
+
+/// The index spaces of a module other than that of functions.
+struct Spaces<'m> {
+    /// The type of each table, the imported ones first.
+    tables: Vec<&'m TableType>,
+    /// The type of each memory, the imported ones first.
+    memories: Vec<&'m MemoryType>,
+    /// The type of each imported global.
+    imported_globals: Vec<&'m GlobalType>,
+}
+
+impl<'m> Spaces<'m> {
+    fn new(module: &'m CompiledModule) -> Result<Self, OutOfMemory> {
+        let tables = module.imports.iter().filter_map(|import| match &import.ty {
+            ExternType::Table(ty) => Some(ty),
+            _ => None,
+        });
+        let memories = module.imports.iter().filter_map(|import| match &import.ty {
+            ExternType::Memory(ty) => Some(ty),
+            _ => None,
+        });
+        let globals = module.imports.iter().filter_map(|import| match &import.ty {
+            ExternType::Global(ty) => Some(ty),
+            _ => None,
+        });
+        Ok(Self {
+            tables: try_list(tables.chain(&module.tables))?,
+            memories: try_list(memories.chain(&module.memories))?,
+            imported_globals: try_list(globals)?,
+        })
+    }
+}
+
+fn try_list<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>, OutOfMemory> {
+    let mut list = Vec::new();
+    for item in items {
+        list.try_reserve(1).map_err(|_| OutOfMemory(()))?;
+        list.push(item);
+    }
+    Ok(list)
 }
 
 type Checked = Result<(), &'static str>;
@@ -51,12 +96,39 @@ fn check_code(module: &CompiledModule) -> Checked {
         "not one trampoline per type",
     )?;
     require(
-        trampolines.into_iter().flatten().all(|&start| start < len),
+        trampolines
+            .into_iter()
+            .flatten()
+            .flatten()
+            .all(|&start| start < len),
         "a trampoline outside the text",
     )
 }
 
-fn check_definitions(module: &CompiledModule) -> Checked {
+/// The host calls functions that the module gives away, and the module calls the imported ones.
+fn check_trampolines(module: &CompiledModule) -> Checked {
+    let imported = module.imported_functions();
+    let has = |trampolines: &[Option<u32>], function: u32| {
+        let ty = module.function_types[function as usize];
+        trampolines[ty as usize].is_some()
+    };
+    let defined = |&function: &u32| function as usize >= imported;
+    require(
+        module
+            .given_away()
+            .filter(defined)
+            .all(|function| has(&module.entry_trampolines, function)),
+        "a function that the host cannot call",
+    )?;
+    require(
+        (0..)
+            .take(imported)
+            .all(|function| has(&module.exit_trampolines, function)),
+        "an imported function that the code cannot call",
+    )
+}
+
+fn check_definitions(module: &CompiledModule, spaces: &Spaces<'_>) -> Checked {
     let imported = module.imported_functions();
     require(
         module.function_types.len() == imported + module.functions.len(),
@@ -78,20 +150,20 @@ fn check_definitions(module: &CompiledModule) -> Checked {
         "an imported function of two types",
     )?;
     require(
-        table_types(module).all(TableType::is_valid),
+        spaces.tables.iter().all(|table| table.is_valid()),
         "an impossible table",
     )?;
     require(
-        memory_types(module).all(MemoryType::is_valid),
+        spaces.memories.iter().all(|memory| memory.is_valid()),
         "an impossible memory",
     )?;
     for global in &module.globals {
-        check_expr(module, global.init, global.ty.value)?;
+        check_expr(module, spaces, global.init, global.ty.value)?;
     }
     Ok(())
 }
 
-fn check_segments(module: &CompiledModule) -> Checked {
+fn check_segments(module: &CompiledModule, spaces: &Spaces<'_>) -> Checked {
     for segment in &module.elements {
         require(segment.ty.is_ref(), "an element segment without references")?;
         require(
@@ -99,16 +171,17 @@ fn check_segments(module: &CompiledModule) -> Checked {
             "an element segment is too long",
         )?;
         for &item in &segment.items {
-            check_expr(module, item, segment.ty)?;
+            check_expr(module, spaces, item, segment.ty)?;
         }
         if let SegmentMode::Active { index, offset } = segment.mode {
             require(
-                table_types(module)
-                    .nth(index as usize)
+                spaces
+                    .tables
+                    .get(index as usize)
                     .is_some_and(|table| table.element == segment.ty),
                 "an element segment without its table",
             )?;
-            check_expr(module, offset, ValType::I32)?;
+            check_expr(module, spaces, offset, ValType::I32)?;
         }
     }
     for segment in &module.data {
@@ -118,23 +191,23 @@ fn check_segments(module: &CompiledModule) -> Checked {
         )?;
         if let SegmentMode::Active { index, offset } = segment.mode {
             require(
-                (index as usize) < memory_types(module).count(),
+                (index as usize) < spaces.memories.len(),
                 "a data segment without its memory",
             )?;
-            check_expr(module, offset, ValType::I32)?;
+            check_expr(module, spaces, offset, ValType::I32)?;
         }
     }
     Ok(())
 }
 
-fn check_uses(module: &CompiledModule) -> Checked {
+fn check_uses(module: &CompiledModule, spaces: &Spaces<'_>) -> Checked {
     let exists = |item| {
         let (index, count) = match item {
             ExportItem::Func(index) => (index, module.function_types.len()),
-            ExportItem::Table(index) => (index, table_types(module).count()),
-            ExportItem::Memory(index) => (index, memory_types(module).count()),
+            ExportItem::Table(index) => (index, spaces.tables.len()),
+            ExportItem::Memory(index) => (index, spaces.memories.len()),
             ExportItem::Global(index) => {
-                let imported = imported_globals(module).count();
+                let imported = spaces.imported_globals.len();
                 (index, imported + module.globals.len())
             }
         };
@@ -155,33 +228,12 @@ fn check_uses(module: &CompiledModule) -> Checked {
     )
 }
 
-/// The type of each table, the imported ones first.
-fn table_types(module: &CompiledModule) -> impl Iterator<Item = &TableType> {
-    let imported = module.imports.iter().filter_map(|import| match &import.ty {
-        ExternType::Table(ty) => Some(ty),
-        _ => None,
-    });
-    imported.chain(&module.tables)
-}
-
-/// The type of each memory, the imported ones first.
-fn memory_types(module: &CompiledModule) -> impl Iterator<Item = &MemoryType> {
-    let imported = module.imports.iter().filter_map(|import| match &import.ty {
-        ExternType::Memory(ty) => Some(ty),
-        _ => None,
-    });
-    imported.chain(&module.memories)
-}
-
-/// The type of each imported global.
-fn imported_globals(module: &CompiledModule) -> impl Iterator<Item = &GlobalType> {
-    module.imports.iter().filter_map(|import| match &import.ty {
-        ExternType::Global(ty) => Some(ty),
-        _ => None,
-    })
-}
-
-fn check_expr(module: &CompiledModule, expr: ConstExpr, expected: ValType) -> Checked {
+fn check_expr(
+    module: &CompiledModule,
+    spaces: &Spaces<'_>,
+    expr: ConstExpr,
+    expected: ValType,
+) -> Checked {
     let ty = match expr {
         ConstExpr::I32Const(_) => ValType::I32,
         ConstExpr::I64Const(_) => ValType::I64,
@@ -196,7 +248,7 @@ fn check_expr(module: &CompiledModule, expr: ConstExpr, expected: ValType) -> Ch
             ValType::FuncRef
         }
         ConstExpr::GlobalGet(index) => {
-            let ty = imported_globals(module).nth(index as usize);
+            let ty = spaces.imported_globals.get(index as usize);
             let ty = ty.filter(|ty| !ty.mutable);
             ty.ok_or("a constant of no immutable import")?.value
         }
@@ -258,8 +310,8 @@ mod tests {
         });
         refused("a trampoline outside the text", |module| {
             module.types = vec![FuncType::new([], [])];
-            module.entry_trampolines = vec![0];
-            module.exit_trampolines = vec![0];
+            module.entry_trampolines = vec![Some(0)];
+            module.exit_trampolines = vec![Some(0)];
         });
     }
 
@@ -277,8 +329,8 @@ mod tests {
         refused("an imported function of two types", |module| {
             module.text = vec![0; TEXT_ALIGN];
             module.types = vec![FuncType::new([], [])];
-            module.entry_trampolines = vec![0];
-            module.exit_trampolines = vec![0];
+            module.entry_trampolines = vec![Some(0)];
+            module.exit_trampolines = vec![Some(0)];
             module.imports = vec![import(takes_i32())];
             module.function_types = vec![0];
         });

@@ -9,7 +9,7 @@ use crate::item::Parts;
 use crate::store::Store;
 use core::cell::Cell;
 use core::ffi::c_void;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::{
     CompiledModule, VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable,
@@ -88,7 +88,7 @@ pub(crate) fn functions(
             wasm_call: Cell::new(module.address(range.start)),
             vmctx: Cell::new(vmctx),
             type_id: module.type_ids()[ty],
-            entry: module.address(compiled.entry_trampolines[ty]),
+            entry: compiled.entry_trampolines[ty].map_or(ptr::null(), |at| module.address(at)),
         }
     });
     try_collect(compiled.function_types.len(), imported.chain(defined))

@@ -2,14 +2,11 @@
 
 use crate::code::{LoadedCode, Module, check};
 use crate::error::LoadError;
-use crate::heap::{Owned, try_collect};
 use crate::store::store_handle::Store;
 use crate::store::store_inner::StoreInner;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::mem;
 use core::ptr;
-use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::{CompiledModule, ObjectFile};
 
 impl Module {
@@ -35,7 +32,7 @@ impl Module {
 
 fn load(store: &StoreInner, mut compiled: CompiledModule) -> Result<Rc<Module>, LoadError> {
     check(&compiled, store.engine.target())?;
-    let type_ids = intern_types(store, &compiled)?;
+    let type_ids = store.types.intern_all(&compiled.types)?;
     let base = place(store, &mut compiled)?;
     drop(mem::take(&mut compiled.text));
     drop(mem::take(&mut compiled.eh_frame));
@@ -43,20 +40,6 @@ fn load(store: &StoreInner, mut compiled: CompiledModule) -> Result<Rc<Module>, 
     let module = Module::new(store.id(), compiled, type_ids, base);
     offer_exit_trampolines(store, &module);
     Ok(Rc::new(module))
-}
-
-/// The store-wide ids of the module's types.
-fn intern_types(
-    store: &StoreInner,
-    compiled: &CompiledModule,
-) -> Result<Owned<[u32]>, OutOfMemory> {
-    let mut ids = Vec::new();
-    ids.try_reserve_exact(compiled.types.len())
-        .map_err(|_| OutOfMemory(()))?;
-    for ty in &compiled.types {
-        ids.push(store.types.intern(ty)?);
-    }
-    try_collect(ids.len(), ids.into_iter())
 }
 
 /// Places the module's code and returns its address, null if there is no code.
@@ -83,7 +66,9 @@ fn offer_exit_trampolines(store: &StoreInner, module: &Module) {
     let trampolines = &module.compiled().exit_trampolines;
     for (&id, &offset) in module.type_ids().iter().zip(trampolines) {
         let entry = store.types.entry(id);
-        if entry.exit_trampoline.get().is_null() {
+        if let Some(offset) = offset
+            && entry.exit_trampoline.get().is_null()
+        {
             entry.exit_trampoline.set(module.address(offset));
         }
     }

@@ -1,11 +1,12 @@
 //! Store-wide ids of function types.
 
-use crate::heap::Arena;
+use crate::heap::{Arena, Owned, try_collect};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
 use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::FuncType;
+use vmexternref_engine_abi::{FuncType, ValType};
 
 /// A function type with an id.
 #[derive(Debug)]
@@ -35,19 +36,68 @@ impl TypeRegistry {
 
     /// The id of `ty`; a new one if the type is new.
     pub(crate) fn intern(&self, ty: &FuncType) -> Result<u32, OutOfMemory> {
+        Ok(self.intern_all(core::slice::from_ref(ty))?[0])
+    }
+
+    /// The ids of all types, in their order.
+    pub(crate) fn intern_all(&self, types: &[FuncType]) -> Result<Owned<[u32]>, OutOfMemory> {
+        let mut order = Vec::new();
+        let reserved = order.try_reserve_exact(types.len());
+        reserved.map_err(|_| OutOfMemory(()))?;
+        order.extend(types.iter().enumerate());
+        order.sort_unstable_by(|one, other| one.1.cmp(other.1));
+        self.sorted
+            .borrow_mut()
+            .try_reserve(types.len())
+            .map_err(|_| OutOfMemory(()))?;
+        let ids = try_collect(types.len(), types.iter().map(|_| Cell::new(0)))?;
+        let known = self.entries.len();
+        let added = self.add_sorted(&order, &ids);
+        // Those that are new are known from now on, also where another one found no memory.
+        if self.entries.len() > known {
+            let compare = |one: &u32, other: &u32| self.entry(*one).ty.cmp(&self.entry(*other).ty);
+            self.sorted.borrow_mut().sort_unstable_by(compare);
+        }
+        added?;
+        try_collect(ids.len(), ids.iter().map(Cell::get))
+    }
+
+    /// Finds or adds types, which are sorted, and sets the id of each. New ones end the list of
+    /// ids.
+    fn add_sorted(
+        &self,
+        types: &[(usize, &FuncType)],
+        ids: &[Cell<u32>],
+    ) -> Result<(), OutOfMemory> {
         let mut sorted = self.sorted.borrow_mut();
-        let place = sorted.binary_search_by(|&id| self.entry(id).ty.cmp(ty));
-        let place = match place {
-            Ok(found) => return Ok(sorted[found]),
-            Err(place) => place,
-        };
-        sorted.try_reserve(1).map_err(|_| OutOfMemory(()))?;
+        let known = sorted.len();
+        let mut last = None;
+        for &(index, ty) in types {
+            let id = match (
+                last,
+                sorted[..known].binary_search_by(|&id| self.entry(id).ty.cmp(ty)),
+            ) {
+                (Some((id, same)), _) if same == ty => id,
+                (_, Ok(place)) => sorted[place],
+                (_, Err(_)) => {
+                    let id = self.add(ty)?;
+                    sorted.push(id);
+                    id
+                }
+            };
+            last = Some((id, ty));
+            ids[index].set(id);
+        }
+        Ok(())
+    }
+
+    /// Adds an entry.
+    fn add(&self, ty: &FuncType) -> Result<u32, OutOfMemory> {
         let id = u32::try_from(self.entries.len()).map_err(|_| OutOfMemory(()))?;
         self.entries.add(TypeEntry {
-            ty: ty.clone(),
+            ty: try_clone(ty)?,
             exit_trampoline: Cell::new(ptr::null()),
         })?;
-        sorted.insert(place, id);
         Ok(id)
     }
 
@@ -67,9 +117,26 @@ impl TypeRegistry {
     }
 }
 
+/// A copy of a type. Fails instead of aborting when there is no memory.
+fn try_clone(ty: &FuncType) -> Result<FuncType, OutOfMemory> {
+    Ok(FuncType {
+        params: try_copy(&ty.params)?,
+        results: try_copy(&ty.results)?,
+    })
+}
+
+fn try_copy(types: &[ValType]) -> Result<Box<[ValType]>, OutOfMemory> {
+    let mut copy = Vec::new();
+    let reserved = copy.try_reserve_exact(types.len());
+    reserved.map_err(|_| OutOfMemory(()))?;
+    copy.extend_from_slice(types);
+    Ok(copy.into_boxed_slice())
+}
+
 #[cfg(test)]
 mod tests {
     use super::TypeRegistry;
+    use alloc::vec::Vec;
     use vmexternref_engine_abi::{FuncType, ValType};
 
     #[test]
@@ -81,5 +148,30 @@ mod tests {
         assert_ne!(registry.intern(&binary).unwrap(), id);
         assert_eq!(registry.intern(&unary.clone()).unwrap(), id);
         assert_eq!(registry.entry(id).ty, unary);
+    }
+
+    #[test]
+    fn types_that_are_interned_together_have_the_ids_of_equal_ones() {
+        let registry = TypeRegistry::new();
+        let ty = |number: u32| {
+            let param = |at: u32| match number >> at & 1 {
+                0 => ValType::ExternRef,
+                _ => ValType::I64,
+            };
+            FuncType::new((0..8).map(param), [])
+        };
+        let early: Vec<u32> = (0..256)
+            .step_by(3)
+            .map(|number| registry.intern(&ty(number)).unwrap())
+            .collect();
+        let twice: Vec<FuncType> = (0..256).rev().chain(0..256).map(ty).collect();
+        let ids = registry.intern_all(&twice).unwrap();
+        for (number, &id) in (0..256).rev().chain(0..256).zip(ids.iter()) {
+            assert_eq!(registry.entry(id).ty, ty(number));
+            assert_eq!(registry.intern(&ty(number)).unwrap(), id);
+        }
+        for (number, id) in (0..256).step_by(3).zip(early) {
+            assert_eq!(registry.intern(&ty(number)).unwrap(), id);
+        }
     }
 }

@@ -1,0 +1,12 @@
+//! See `vmexternref_loaders::wasm`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use vmexternref_loaders::Loader;
+
+fuzz_target!(|bytes: &[u8]| {
+    Loader::named("wasm")
+        .expect("it is in the list")
+        .check(bytes);
+});
