@@ -25,10 +25,7 @@ use gimli::{FrameDescriptionEntry, UnwindSection, Vendor};
 
 /// Checks a whole table where it lies, and returns the offsets of its entries for functions.
 pub(crate) fn check(table: &[u8], allowed: Addresses) -> Result<Vec<usize>, Error> {
-    let mut section = EhFrame::new(table, NativeEndian);
-    if cfg!(target_arch = "aarch64") {
-        section.set_vendor(Vendor::AArch64);
-    }
+    let section = section(table);
     let bases = BaseAddresses::default().set_eh_frame(table.as_ptr().addr() as u64);
     let mut entries = section.entries(&bases);
     let mut commons: Vec<Common<'_>> = Vec::new();
@@ -63,6 +60,15 @@ pub(crate) fn check(table: &[u8], allowed: Addresses) -> Result<Vec<usize>, Erro
         };
         offset += 4 + length;
     }
+}
+
+/// A table with the instructions that this architecture has.
+pub(crate) fn section(table: &[u8]) -> EhFrame<Slice<'_>> {
+    let mut section = EhFrame::new(table, NativeEndian);
+    if cfg!(target_arch = "aarch64") {
+        section.set_vendor(Vendor::AArch64);
+    }
+    section
 }
 
 /// The CIE at this offset.

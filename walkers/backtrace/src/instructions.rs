@@ -128,8 +128,8 @@ impl<'a> Program<'a> {
 #[cfg(test)]
 mod tests {
     use super::{Program, REMEMBERED};
-    use crate::expression::Slice;
-    use gimli::{BaseAddresses, EhFrame, EhFrameOffset, NativeEndian, UnwindSection};
+    use crate::eh_frame::section;
+    use gimli::{BaseAddresses, EhFrame, EhFrameOffset, UnwindSection};
 
     /// `def_cfa` of register 7.
     const CFA: &[u8] = &[0x0c, 7, 8];
@@ -148,7 +148,7 @@ mod tests {
         let table = [&cie[..], &entry(back, &[&vec![1; 2 * word], function])].concat();
 
         let bases = BaseAddresses::default().set_eh_frame(0);
-        let section = EhFrame::from(Slice::new(&table, NativeEndian));
+        let section = section(&table);
         let function = section
             .fde_from_offset(&bases, EhFrameOffset::from(at), EhFrame::cie_from_offset)
             .expect("well formed");
