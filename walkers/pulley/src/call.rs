@@ -270,7 +270,10 @@ mod tests {
             offset: usize,
             host: impl FnMut(u8) -> ControlFlow<B>,
         ) -> Result<(), CallEnd<B>> {
-            let function = NonNull::from(&self.code[offset..]).cast();
+            // To all of the code: functions call each other.
+            let code: NonNull<u8> = NonNull::from(&self.code[..]).cast();
+            // SAFETY: the offset is that of a function in the code.
+            let function = unsafe { code.add(offset) };
             // SAFETY: the bytecode is whole, and the tests only use the interpreter in `host`.
             unsafe { call(self.vm, &self.record, function, &[], host) }
         }
