@@ -237,7 +237,7 @@ impl VMExternRefActivationsTable {
         let Err(reference) = self.try_insert(reference) else {
             return Ok(());
         };
-        match self.grow_for(1) {
+        match self.reserve_without_gc(1) {
             Ok(()) => self.try_insert(reference),
             Err(OutOfMemory(())) => Err(reference),
         }
@@ -426,9 +426,16 @@ impl VMExternRefActivationsTable {
         }
     }
 
-    /// Makes room for `n` more entries, without collecting.
+    /// Makes the next `n` insertions neither collect nor fail, and does not collect for it.
+    ///
+    /// A host uses it that collects in a way of its own, and does so where `n` is more than
+    /// [`capacity`](Self::capacity) less [`len`](Self::len).
+    ///
+    /// # Errors
+    ///
+    /// No memory, or more than the table's maximum.
     #[cold]
-    pub(crate) fn grow_for(&self, n: usize) -> Result<(), OutOfMemory> {
+    pub fn reserve_without_gc(&self, n: usize) -> Result<(), OutOfMemory> {
         // Once is enough, unless the allocator inserts into this table.
         while self.free_slots() < n {
             let needed = self.len().checked_add(n).ok_or(OutOfMemory(()))?;
@@ -741,7 +748,7 @@ mod tests {
         let table = VMExternRefActivationsTable::new();
         table.insert_without_gc(VMExternRef::new(0_u32));
         for n in [usize::MAX, isize::MAX.unsigned_abs()] {
-            assert_eq!(table.grow_for(n), Err(OutOfMemory(())));
+            assert_eq!(table.reserve_without_gc(n), Err(OutOfMemory(())));
         }
         assert_eq!(numbers(&table), [0]);
     }

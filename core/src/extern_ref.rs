@@ -592,6 +592,16 @@ impl DeadBox {
         self.0.as_ptr().expose_provenance()
     }
 
+    /// The value.
+    ///
+    /// # Safety
+    ///
+    /// Nobody destroys the box while the result is used.
+    pub(crate) unsafe fn value<'a>(&self) -> &'a dyn Any {
+        // SAFETY: the box is one of its kind, and its value waits for its destructor.
+        unsafe { (self.0.as_ref().kind.as_any)(self.0).as_ref() }
+    }
+
     /// The handle to a box whose last reference was given up.
     ///
     /// # Safety

@@ -208,7 +208,7 @@ const RECENT: usize = 16;
 
 /// What a walk needs to know of a return address.
 #[derive(Clone, Copy)]
-struct Site<'m> {
+pub(crate) struct Site<'m> {
     pc: usize,
     /// As the stack map has it.
     frame_words: Option<u32>,
@@ -244,7 +244,7 @@ impl<'m> Site<'m> {
     }
 
     #[inline]
-    fn new(pc: usize, found: Found<'m>) -> Self {
+    pub(crate) fn new(pc: usize, found: Found<'m>) -> Self {
         let (map, live) = match found {
             Found::Outside => (None, Live::Outside),
             Found::Code => (None, Live::NotWasm),
@@ -264,7 +264,7 @@ impl<'m> Site<'m> {
 
     /// The address of word 0 in a frame, if the frame tells enough and it is aligned.
     #[inline]
-    fn first_word(&self, frame: Frame) -> Option<usize> {
+    pub(crate) fn first_word(&self, frame: Frame) -> Option<usize> {
         let address = match (frame.fp, self.frame_words) {
             (Some(fp), Some(words)) => {
                 let bytes = (words as usize).checked_mul(WORD);

@@ -1,7 +1,9 @@
 //! Dead boxes, waiting for their destructors.
 
 use crate::extern_ref::{DeadBox, VMExternData, VMExternRef};
+use core::any::Any;
 use core::fmt;
+use core::iter;
 use core::marker::PhantomData;
 use core::mem;
 
@@ -47,6 +49,19 @@ impl Garbage {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The dead boxes, oldest first: the word that frames held, and the value.
+    pub fn boxes(&self) -> impl Iterator<Item = (usize, &dyn Any)> {
+        let mut next = self.oldest;
+        iter::from_fn(move || {
+            let word = next;
+            // SAFETY: the box waits in the list, which is borrowed.
+            let dead = unsafe { DeadBox::at(word) }?;
+            next = dead.ref_count().next_dead();
+            // SAFETY: nothing destroys the value while the list is borrowed.
+            Some((word, unsafe { dead.value() }))
+        })
     }
 
     /// Destroys the oldest boxes, `at_most` so many, and says how many.

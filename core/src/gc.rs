@@ -8,6 +8,7 @@ use crate::frame_reader::{Walked, walk_roots, walk_roots_rarely};
 use crate::garbage::Garbage;
 use crate::lost_roots::LostRoots;
 use crate::marks::Marks;
+use crate::observer::{ObservedStack, Observer};
 use crate::registry::{Reading, StackMapRegistry};
 use crate::report::{GcOutcome, GcReport};
 use crate::walker::{StackWalker, WalkEnd};
@@ -68,6 +69,58 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     table: &VMExternRefActivationsTable,
     walker: &W,
 ) -> (GcReport, Garbage) {
+    // SAFETY: the caller keeps the contract.
+    unsafe { collect_telling(registry, table, walker, None) }
+}
+
+/// Collects as [`collect`] does, and tells `observer` of it.
+///
+/// ```no_run
+/// # use vmexternref_core::*;
+/// # unsafe fn example(
+/// #     registry: &StackMapRegistry,
+/// #     table: &VMExternRefActivationsTable,
+/// #     walker: &dyn StackWalker,
+/// #     observer: &mut dyn Observer,
+/// # ) {
+/// // In place of `gc`:
+/// // SAFETY: the contract of `gc` is kept.
+/// let (report, garbage) = unsafe { collect_observed(registry, table, walker, observer) };
+/// drop(garbage);
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// If the observer does. In [`walked`](Observer::walked), nothing was collected. In
+/// [`collected`](Observer::collected), the garbage is released while the panic unwinds.
+///
+/// # Safety
+///
+/// As for [`gc`], after the observer has run: if a frame holds a reference that is in no entry of
+/// the table, the observer does not drop the last reference that others have.
+pub unsafe fn collect_observed<W: StackWalker + ?Sized>(
+    registry: &StackMapRegistry,
+    table: &VMExternRefActivationsTable,
+    walker: &W,
+    observer: &mut dyn Observer,
+) -> (GcReport, Garbage) {
+    // SAFETY: the caller keeps the contract.
+    unsafe { collect_telling(registry, table, walker, Some(observer)) }
+}
+
+/// Collects, and tells the observer, if there is one.
+///
+/// # Safety
+///
+/// As for [`collect_observed`].
+#[inline]
+unsafe fn collect_telling<W: StackWalker + ?Sized>(
+    registry: &StackMapRegistry,
+    table: &VMExternRefActivationsTable,
+    walker: &W,
+    mut observer: Option<&mut dyn Observer>,
+) -> (GcReport, Garbage) {
     let mut report = GcReport::new(GcOutcome::AlreadyCollecting, table.len());
     let Some(claim) = table.claim() else {
         return (report, Garbage::new());
@@ -76,6 +129,10 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     if log::log_enabled!(log::Level::Trace) {
         // SAFETY: the caller keeps the contract.
         unsafe { trace_roots(&modules, table, &walker) }
+    }
+    if let Some(observer) = observer.as_deref_mut() {
+        // SAFETY: the caller keeps the contract, also for what the observer does.
+        observer.walked(&unsafe { ObservedStack::record(&modules, table, &walker) });
     }
     let mut marks = Marks::new(table);
     // SAFETY: the caller keeps the contract.
@@ -123,6 +180,9 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
     announce(&report, table);
     if report.swept() {
         table.fit(walked.frames, walked.words);
+    }
+    if let Some(observer) = observer {
+        observer.collected(&report, &garbage);
     }
     (report, garbage)
 }

@@ -88,7 +88,7 @@ impl VMExternRefActivationsTable {
         }
         // SAFETY: the caller keeps the contract of `gc`.
         let report = (!self.is_empty()).then(|| unsafe { gc(registry, self, walker) });
-        match self.grow_for(n) {
+        match self.reserve_without_gc(n) {
             Ok(()) => Ok(report),
             Err(OutOfMemory(())) => Err(OutOfMemory(report)),
         }

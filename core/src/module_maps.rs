@@ -11,7 +11,7 @@ mod safepoints;
 
 pub use error::RegisterError;
 pub use matching::Matching;
-pub(crate) use module::{Found, Module};
+pub(crate) use module::{Found, Module, Place};
 
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;

@@ -11,7 +11,7 @@ mod writer;
 
 pub use registration::{Registration, UnregisterError};
 
-use crate::module_maps::{Found, ModuleStackMaps, RegisterError};
+use crate::module_maps::{Found, ModuleStackMaps, Place, RegisterError};
 use crate::try_box::try_box;
 use atomic::{AtomicPtr, AtomicUsize};
 use core::fmt;
@@ -208,14 +208,22 @@ impl Reading<'_> {
     #[inline]
     pub(crate) fn find(&self, pc: usize) -> Found<'_> {
         let call = pc.wrapping_sub(1);
-        let Some(root) = self.0.version() else {
-            return Found::Outside;
-        };
+        let entry = self.entry(call);
+        entry.map_or(Found::Outside, |entry| entry.find(call))
+    }
+
+    /// Where the return address `pc` is.
+    pub(crate) fn place(&self, pc: usize) -> Option<Place> {
+        let call = pc.wrapping_sub(1);
+        self.entry(call)?.place(call)
+    }
+
+    /// The last module that begins at or before the address `call`.
+    #[inline]
+    fn entry(&self, call: usize) -> Option<&Entry> {
+        let root = self.0.version()?;
         // SAFETY: what a version refers to is alive as long as it has a reader.
-        unsafe {
-            let entry = root.last_at_or_before(call);
-            entry.map_or(Found::Outside, |entry| entry.as_ref().find(call))
-        }
+        unsafe { root.last_at_or_before(call).map(|entry| entry.as_ref()) }
     }
 }
 

@@ -12,9 +12,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{catch_unwind, resume_unwind};
 use std::rc::Rc;
 use vmexternref_core::{
-    CycleCollector, CycleOutcome, Frame, GcOutcome, Matching, ModuleStackMaps, OutOfMemory,
-    RegisterError, Registration, StackMap, StackMapError, StackMapRegistry, StackWalker, Trace,
-    VMExternRef, VMExternRefActivationsTable, WalkEnd, gc, set_quarantine,
+    CycleCollector, CycleOutcome, Frame, GcOutcome, Matching, ModuleStackMaps, ObservedStack,
+    Observer, OutOfMemory, RegisterError, Registration, StackMap, StackMapError, StackMapRegistry,
+    StackWalker, Trace, VMExternRef, VMExternRefActivationsTable, WalkEnd, collect_observed, gc,
+    set_quarantine,
 };
 
 thread_local! {
@@ -431,6 +432,40 @@ fn collections_need_no_memory() {
         assert_eq!(report.outcome, GcOutcome::Swept);
         assert_eq!((report.entries_after, report.freed), (1, 7));
         assert_eq!(Rc::strong_count(&alive), 2);
+    }
+}
+
+/// Counts the frames that it is shown, and those that it is not.
+#[derive(Default)]
+struct Counts(usize, usize);
+
+impl Observer for Counts {
+    fn walked(&mut self, stack: &ObservedStack<'_>) {
+        *self = Self(stack.frames().len(), stack.unrecorded());
+    }
+}
+
+#[test]
+fn observed_collections_need_memory_only_for_what_they_tell() {
+    let registry = StackMapRegistry::new();
+    registry.register(0x1000, maps()).unwrap();
+    let table = VMExternRefActivationsTable::new();
+    let held = VMExternRef::new(1);
+    let stack = [held.as_raw().addr()];
+    let sp = stack.as_ptr().expose_provenance();
+    let frames = [Frame::new(0x1010, Some(sp), None); 100];
+    table.insert_without_gc(held);
+    for (left, shown) in [(0, 0..1), (2, 1..99), (usize::MAX, 100..101)] {
+        table.insert_without_gc(VMExternRef::new(2));
+        let mut counts = Counts::default();
+        let walker = Fixed(&frames);
+        // SAFETY: the frames are all there are, and the maps describe them.
+        let observe = || unsafe { collect_observed(&registry, &table, &walker, &mut counts) };
+        let (report, garbage) = with_memory(left, observe);
+        assert_eq!((report.outcome, report.roots), (GcOutcome::Swept, 100));
+        assert_eq!((report.freed, garbage.len()), (1, 1));
+        assert!(shown.contains(&counts.0), "{} frames", counts.0);
+        assert_eq!(counts.0 + counts.1, 100);
     }
 }
 

@@ -20,11 +20,11 @@ pub use collection::{gc, insert_with_gc};
 pub use vmexternref_backtrace::{BacktraceWalker, UnwindTables, UnwindTablesError};
 pub use vmexternref_core::{
     CanaryGuard, ComparingWalker, CycleCollector, CycleOutcome, CycleReport, Difference, Frame,
-    Garbage, GcOutcome, GcReport, ImmediateBitsError, Matching, ModuleStackMaps, Offsets,
-    OutOfMemory, RecordedWalker, RegisterError, Registration, StackCanary, StackMap, StackMapError,
-    StackMapRegistry, StackWalker, Trace, UnregisterError, VMExternData, VMExternRef,
-    VMExternRefActivationsTable, WalkEnd, WeakExternRef, collect, drop_extern_ref, gc as gc_with,
-    set_quarantine,
+    Garbage, GcOutcome, GcReport, ImmediateBitsError, Matching, ModuleStackMaps, ObservedFrame,
+    ObservedSlot, ObservedStack, Observer, Offsets, OutOfMemory, RecordedWalker, RegisterError,
+    Registration, SlotContent, StackCanary, StackMap, StackMapError, StackMapRegistry, StackWalker,
+    Trace, UnregisterError, VMExternData, VMExternRef, VMExternRefActivationsTable, WalkEnd,
+    WeakExternRef, collect, collect_observed, drop_extern_ref, gc as gc_with, set_quarantine,
 };
 #[cfg(all(
     feature = "frame-pointer",

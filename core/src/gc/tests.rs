@@ -1,4 +1,5 @@
 mod broken_contracts;
+mod observed;
 mod outcomes;
 
 use super::*;

@@ -23,10 +23,16 @@ impl Functions {
     /// is where the next function begins.
     #[inline]
     pub(super) fn calling(&self, offset: u32) -> Option<u32> {
+        self.containing(offset).map(|(start, _)| start)
+    }
+
+    /// Where the function begins and ends whose call returns to `offset`.
+    #[inline]
+    pub(super) fn containing(&self, offset: u32) -> Option<(u32, u32)> {
         let call = offset.checked_sub(1)?;
         let after = self.0.partition_point(|&(start, _)| start <= call);
         let &(start, end) = self.0.get(after.checked_sub(1)?)?;
-        (call < end).then_some(start)
+        (call < end).then_some((start, end))
     }
 }
 

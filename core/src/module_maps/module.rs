@@ -5,6 +5,7 @@ use super::safepoints::Safepoints;
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
+use core::ops::Range;
 
 /// What a return address turned out to be.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,14 @@ pub(crate) enum Found<'m> {
     Code,
     /// In a Wasm function; with the map, if there is one.
     Wasm(Option<&'m StackMap>),
+}
+
+/// Addresses of the code that a return address lies in.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) module: Range<usize>,
+    /// Of a Wasm function.
+    pub(crate) function: Option<Range<usize>>,
 }
 
 /// A checked module, with each distinct map stored once.
@@ -44,20 +53,32 @@ impl Module {
     /// What the return address of a call instruction that ends at address `call` is.
     #[inline]
     pub(crate) fn find(&self, call: usize) -> Found<'_> {
-        let distance = call.wrapping_sub(self.start);
-        let Some(offset) = u32::try_from(distance)
-            .ok()
-            .and_then(|at| at.checked_add(1))
-        else {
+        let Some(offset) = self.offset(call) else {
             return Found::Outside;
         };
-        if offset > self.code_bytes.get() {
-            return Found::Outside;
-        }
         match self.safepoints.find(offset, &self.functions) {
             Some(map) => Found::Wasm(self.maps.get(map as usize)),
             None if self.functions.calling(offset).is_some() => Found::Wasm(None),
             None => Found::Code,
         }
+    }
+
+    /// Where the return address of a call instruction that ends at address `call` is.
+    pub(crate) fn place(&self, call: usize) -> Option<Place> {
+        let offset = self.offset(call)?;
+        let function = self.functions.containing(offset);
+        let address = |offset: u32| self.start + offset as usize;
+        Some(Place {
+            module: self.start..address(self.code_bytes.get()),
+            function: function.map(|(start, end)| address(start)..address(end)),
+        })
+    }
+
+    /// The offset of the return address behind address `call`, if that is in the module's code.
+    #[inline]
+    fn offset(&self, call: usize) -> Option<u32> {
+        let distance = u32::try_from(call.wrapping_sub(self.start)).ok()?;
+        let offset = distance.checked_add(1)?;
+        (offset <= self.code_bytes.get()).then_some(offset)
     }
 }

@@ -1,7 +1,7 @@
 //! A registered module.
 
 use super::chain::Linked;
-use crate::module_maps::{Found, Module};
+use crate::module_maps::{Found, Module, Place};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
@@ -57,6 +57,14 @@ impl Entry {
             return Found::Outside;
         }
         self.module.find(call)
+    }
+
+    /// Where the return address behind the call that ends at address `call` is.
+    pub(super) fn place(&self, call: usize) -> Option<Place> {
+        if self.is_hidden() {
+            return None;
+        }
+        self.module.place(call)
     }
 
     pub(super) fn is_hidden(&self) -> bool {
