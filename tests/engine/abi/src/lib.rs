@@ -36,7 +36,7 @@ pub use elf::{ObjectFile, ObjectFileError};
 pub use host_call::HostCall;
 pub use module::{
     Architecture, CompiledModule, ConstExpr, DataSegment, ElementSegment, Export, ExportItem,
-    GlobalDefinition, Import, Safepoint, SegmentMode, TEXT_ALIGN, Target,
+    GlobalDefinition, Import, Origin, Safepoint, SegmentMode, TEXT_ALIGN, Target,
 };
 pub use trap_code::TrapCode;
 pub use types::{ExternType, FuncType, GlobalType, MemoryType, TableType, ValType};

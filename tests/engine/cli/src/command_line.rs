@@ -4,6 +4,7 @@ mod arguments;
 pub(crate) mod compile;
 mod options;
 pub(crate) mod run;
+mod size;
 
 use crate::error::EngineError;
 use crate::host::console::Console;
@@ -76,34 +77,45 @@ fn run(args: RunArgs) -> Result<(), EngineError> {
         name: args.invoke,
         arguments: args.args,
     };
-    on_guest_stack(run_stack(args.common.walker, args.common.zeal), |stack| {
+    let CommonArgs {
+        engine,
+        walker,
+        zeal,
+        stack,
+    } = args.common;
+    let bytes = stack.unwrap_or(run_stack(walker, zeal));
+    on_guest_stack(bytes, |stack| {
         let settings = Settings {
-            engine: args.common.engine,
-            zeal: args.common.zeal,
+            engine,
+            zeal,
             trace: args.trace,
             report_collections: true,
+            record: args.report.is_some(),
             console: Console::stdout(),
             directory: args.dir,
-            ..Settings::new(args.common.walker, stack)
+            ..Settings::new(walker, stack)
         };
-        run_module(&args.file, &invocation, &settings)
+        run_module(&args.file, &invocation, &settings, args.report.as_deref())
     })?
 }
 
 fn wast(args: &WastArgs) -> Result<bool, EngineError> {
     let WastArgs {
         paths,
-        common: CommonArgs {
-            engine,
-            walker,
-            zeal,
-        },
+        common:
+            CommonArgs {
+                engine,
+                walker,
+                zeal,
+                stack,
+            },
     } = args;
+    let bytes = stack.unwrap_or(script_stack(*walker, *zeal));
     let console = Console::stdout();
     let scripts = find_scripts(paths)?;
     let mut total = Tally::default();
     for path in scripts {
-        let report = on_guest_stack(script_stack(*walker, *zeal), |stack| {
+        let report = on_guest_stack(bytes, |stack| {
             let settings = Settings {
                 engine: *engine,
                 zeal: *zeal,

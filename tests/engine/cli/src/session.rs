@@ -1,6 +1,8 @@
 //! A store with everything that guests may import.
 
+pub(crate) mod code_map;
 pub(crate) mod engine_kind;
+mod freed;
 pub(crate) mod guest_stack;
 mod trace;
 pub(crate) mod walker_kind;
@@ -9,16 +11,20 @@ use crate::error::EngineError;
 use crate::host::console::Console;
 use crate::host::directory::Directory;
 use crate::host::{files, spectest};
+use crate::report::{Page, Recorder};
+use code_map::CodeMap;
+use core::cell::RefCell;
 use core::ops::Range;
 use engine_kind::EngineKind;
+use freed::Freed;
 use guest_stack::HOST_SHARE;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use trace::{CodeMap, Tracing};
-use vmexternref_core::{StackMapRegistry, StackWalker};
+use trace::Tracing;
+use vmexternref_core::{Garbage, GcReport, ObservedStack, Observer, StackMapRegistry, StackWalker};
 use vmexternref_engine_compiler::{CompileError, CompileOptions, compile};
-use vmexternref_engine_host::{Census, Host};
+use vmexternref_engine_host::{Census, CycleEvent, Host};
 use vmexternref_engine_runtime::{
     AccessError, CompiledModule, Instance, Limits, Linker, Module, Store,
 };
@@ -39,6 +45,8 @@ pub struct Settings {
     pub trace: bool,
     /// Whether to print a line for each collection, also of cycles.
     pub report_collections: bool,
+    /// Whether to record what a [`Page`] shows.
+    pub record: bool,
     /// The addresses of the stack that guests run on.
     pub stack: Range<usize>,
     /// The limits of the store.
@@ -67,6 +75,7 @@ impl Settings {
             verification: cfg!(debug_assertions),
             trace: false,
             report_collections: false,
+            record: false,
             stack,
             limits,
             console: Console::silent(),
@@ -80,12 +89,14 @@ impl Settings {
 pub struct Session {
     engine: EngineKind,
     zeal: bool,
-    trace: bool,
+    walker: WalkerKind,
     linker: Linker,
     code_map: CodeMap,
     store: Store,
     host: Host,
     directory: Rc<Directory>,
+    recorder: Option<Recorder>,
+    freed: Freed,
 }
 
 impl Session {
@@ -114,27 +125,45 @@ impl Session {
             .set_verification(settings.verification);
         let code_map = CodeMap::default();
         let walker = settings.walker.build(&store, settings.stack.clone())?;
-        store.set_walker(if settings.trace {
-            Box::new(Tracing::new(walker, &code_map, &settings.console))
-        } else {
-            walker
-        });
+        store.set_walker(walker);
+        let recorder = settings
+            .record
+            .then(|| Recorder::new(store.downgrade(), &code_map));
+        let mut observers: Vec<Box<dyn Observer>> = Vec::new();
+        if settings.trace {
+            observers.push(Box::new(Tracing::new(&code_map, &settings.console)));
+        }
+        if let Some(recorder) = &recorder {
+            census.observe(Rc::new(recorder.clone()));
+            observers.push(Box::new(recorder.clone()));
+        }
+        if !observers.is_empty() {
+            store.observe_collections(Rc::new(RefCell::new(Observers(observers))));
+        }
+        let freed = Freed::default();
         if settings.report_collections {
-            let console = settings.console.clone();
+            let (console, freed) = (settings.console.clone(), freed.clone());
             store.set_gc_observer(Box::new(move |report| {
+                freed.add(report.freed);
                 console.line(format_args!("gc: {report}"));
             }));
         }
         let host = Host::new(Rc::new(settings.console.clone()), census);
-        if settings.report_collections {
-            let console = settings.console.clone();
-            host.set_cycle_observer(Box::new(move |report| {
-                // Most guests have no cells, and then the last collection has nothing to say.
-                if report.boxes != 0 {
+        let (console, recording) = (settings.console.clone(), recorder.clone());
+        let (reports, cycles) = (settings.report_collections, freed.clone());
+        host.set_cycle_observer(Box::new(move |event| {
+            if let Some(recorder) = &recording {
+                recorder.cycles(event);
+            }
+            // Most guests have no cells, and then the last collection has nothing to say.
+            match event {
+                CycleEvent::Ended(report) if reports && report.boxes != 0 => {
+                    cycles.add(report.freed);
                     console.line(format_args!("cycles: {report}"));
                 }
-            }));
-        }
+                _ => {}
+            }
+        }));
         let directory = Rc::new(Directory::new(settings.directory.clone()));
         let mut linker = Linker::new();
         host.define(&store, &mut linker)
@@ -144,13 +173,21 @@ impl Session {
         Ok(Self {
             engine: settings.engine,
             zeal: settings.zeal,
-            trace: settings.trace,
+            walker: settings.walker,
             linker,
             code_map,
             store,
             host,
             directory,
+            recorder,
+            freed,
         })
+    }
+
+    /// What collections saw and did so far, if the session records; `program` is its title.
+    pub fn page(&self, program: &str) -> Option<Page> {
+        let recorder = self.recorder.as_ref()?;
+        Some(recorder.page(program, self.engine, self.walker))
     }
 
     /// Makes collections walk with `walker` from now on.
@@ -169,11 +206,9 @@ impl Session {
 
     /// Loads a module, and instantiates it with the items that are defined so far.
     pub fn instantiate(&self, compiled: CompiledModule) -> Result<Instance, EngineError> {
-        let description = self.trace.then(|| CodeMap::describe(&compiled));
+        let description = CodeMap::describe(&compiled);
         let module = Module::load(&self.store, compiled)?;
-        if let Some(description) = description {
-            self.code_map.add(module.base().addr(), description);
-        }
+        self.code_map.add(module.base().addr(), description);
         Ok(self.linker.instantiate(&self.store, &module)?)
     }
 
@@ -202,6 +237,11 @@ impl Session {
         &self.host
     }
 
+    /// What reported collections freed.
+    pub(crate) fn freed(&self) -> Freed {
+        self.freed.clone()
+    }
+
     /// The directory of the guest's files.
     pub(crate) fn directory(&self) -> &Directory {
         &self.directory
@@ -210,9 +250,33 @@ impl Session {
     /// Drops the store, collects the cycles that it leaves, and returns the number of host objects
     /// that are still alive.
     pub fn finish(self) -> u64 {
-        let host = self.host.clone();
+        self.finish_with_page("").0
+    }
+
+    /// Finishes, and returns the [`page`](Self::page) of the whole run, too.
+    pub fn finish_with_page(self, program: &str) -> (u64, Option<Page>) {
+        let (host, recorder) = (self.host.clone(), self.recorder.clone());
+        let (engine, walker) = (self.engine, self.walker);
+        recorder.iter().for_each(Recorder::end_of_run);
         drop(self);
         host.collect_cycles();
-        host.census().alive()
+        let page = recorder.map(|recorder| recorder.page(program, engine, walker));
+        (host.census().alive(), page)
+    }
+}
+
+/// Several observers as one; the last one's first call comes last, and its second first.
+struct Observers(Vec<Box<dyn Observer>>);
+
+impl Observer for Observers {
+    fn walked(&mut self, stack: &ObservedStack<'_>) {
+        self.0
+            .iter_mut()
+            .for_each(|observer| observer.walked(stack));
+    }
+
+    fn collected(&mut self, report: &GcReport, garbage: &Garbage) {
+        let observers = self.0.iter_mut().rev();
+        observers.for_each(|observer| observer.collected(report, garbage));
     }
 }

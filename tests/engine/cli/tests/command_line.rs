@@ -7,16 +7,16 @@ use std::process::{Command, Output};
 use vmexternref_engine::{EngineKind, WalkerKind, assemble};
 
 /// A folder of its own for each test, gone at the end.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("vmexternref-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+    pub(crate) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
         let path = self.0.join(name);
         fs::write(&path, contents).unwrap();
         path.to_str().unwrap().to_owned()
@@ -52,7 +52,7 @@ fn lines(bytes: &[u8]) -> Vec<String> {
 
 /// Runs the program, which must refuse in one line with these words, and exit by itself.
 #[track_caller]
-fn refuses(args: &[&str], words: &str) {
+pub(crate) fn refuses(args: &[&str], words: &str) {
     let output = engine(args);
     let errors = lines(&output.stderr);
     assert_eq!(errors.len(), 1, "{args:?}: {errors:?}");
@@ -271,13 +271,22 @@ fn help_names_units_and_defaults() {
                 "2048 KiB with --zeal",
                 "1024 KiB with --zeal --walker backtrace",
                 "at most 1024 MiB",
+                "from 16K to 1G",
+                "host objects died",
                 "[default: activations]",
                 "[default: native]",
                 "[default: a new temporary one]",
                 "`main`, `_start` and `run`",
             ][..],
         ),
-        ("wast", &["512 KiB of stack", "[default: activations]"]),
+        (
+            "wast",
+            &[
+                "512 KiB of stack",
+                "--stack <SIZE>",
+                "[default: activations]",
+            ],
+        ),
         ("compile", &["[default: this machine]"]),
     ] {
         let help = accepts(&[command, "--help"]).join("\n");
@@ -301,6 +310,32 @@ fn walkers_of_native_frames_are_refused_where_guests_are_interpreted() {
 }
 
 #[cfg_attr(target_arch = "s390x", ignore = "this walker does not exist there")]
+#[test]
+fn guests_have_the_stack_that_was_asked_for() {
+    let folder = Folder::new("stack");
+    let wat = r#"(func $deep (export "deep") (param i32)
+        (if (local.get 0) (then (call $deep (i32.sub (local.get 0) (i32.const 1))))))"#;
+    let file = folder.file("deep.wat", format!("(module {wat})"));
+    let run = |stack| ["run", &file, "--invoke", "deep", "20000", "--stack", stack];
+    accepts(&run("16M"));
+    refuses(&run("64K"), "trap: call stack exhausted");
+    let script = format!("(module {wat}) (invoke \"deep\" (i32.const 20000))");
+    let script = folder.file("deep.wast", script);
+    let printed = accepts(&["wast", &script, "--stack", "16M"]);
+    assert_eq!(printed, ["2 passed, 0 failed, 0 skipped"]);
+    assert!(
+        !engine(&["wast", &script, "--stack", "64K"])
+            .status
+            .success()
+    );
+    for size in ["1K", "2G", "-1", "much"] {
+        let option = format!("--stack={size}");
+        for command in ["run", "wast"] {
+            refuses(&[command, &file, &option], "invalid value");
+        }
+    }
+}
+
 #[test]
 fn the_current_frame_walker_answers_to_its_old_name() {
     let folder = Folder::new("alias");

@@ -13,6 +13,7 @@ mod host_functions;
 mod immediates;
 mod programs;
 mod readme;
+mod report;
 mod scripts;
 #[cfg(not(target_arch = "s390x"))]
 mod stacks;

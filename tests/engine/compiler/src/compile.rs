@@ -42,8 +42,10 @@ pub fn compile(binary: &[u8], options: &CompileOptions) -> Result<CompiledModule
         bytes,
         eh_frame,
         stack_maps,
+        calls,
     } = compiler.text.finish(isa.as_ref())?;
-    let Metadata { module, .. } = metadata;
+    let Metadata { mut module, .. } = metadata;
+    module.origin.calls = calls;
     Ok(CompiledModule {
         text: bytes,
         eh_frame,

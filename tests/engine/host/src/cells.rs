@@ -101,7 +101,7 @@ mod tests {
     use super::ExternRef;
     use crate::object::Census;
     use crate::testing::{Recorder, call, numbers, store};
-    use crate::{Host, HostKind, mistyped};
+    use crate::{CycleEvent, Host, HostKind, mistyped};
     use alloc::boxed::Box;
     use alloc::rc::Rc;
     use alloc::string::ToString;
@@ -214,8 +214,10 @@ mod tests {
         let module = Module::new();
         let seen = Rc::<RefCell<Vec<_>>>::default();
         let reports = Rc::clone(&seen);
-        module.host.set_cycle_observer(Box::new(move |report| {
-            reports.borrow_mut().push((report.boxes, report.freed));
+        module.host.set_cycle_observer(Box::new(move |event| {
+            if let CycleEvent::Ended(report) = event {
+                reports.borrow_mut().push((report.boxes, report.freed));
+            }
         }));
         for _ in 0..256 {
             drop(module.circle());

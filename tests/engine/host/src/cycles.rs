@@ -6,8 +6,17 @@ use core::cell::RefCell;
 use core::fmt;
 use vmexternref_core::{CycleCollector, CycleReport};
 
-/// A function that gets the report of every cycle collection.
-type Observer = dyn Fn(&CycleReport);
+/// What an observer of cycle collections hears of each.
+#[derive(Clone, Copy, Debug)]
+pub enum CycleEvent<'r> {
+    /// It begins.
+    Begins,
+    /// It is over, destructors included.
+    Ended(&'r CycleReport),
+}
+
+/// A function that hears of every cycle collection.
+type Observer = dyn Fn(CycleEvent<'_>);
 
 /// A cycle collector, and who hears of its collections.
 #[derive(Default)]
@@ -24,15 +33,20 @@ impl Cycles {
 
     /// Frees cycles, and tells the observer.
     pub(crate) fn collect(&self) -> CycleReport {
+        self.tell(CycleEvent::Begins);
         let report = self.collector.collect();
-        let observer = self.observer.borrow().clone();
-        if let Some(observer) = observer {
-            observer(&report);
-        }
+        self.tell(CycleEvent::Ended(&report));
         report
     }
 
-    /// Calls `observer` with the report of every collection from now on.
+    fn tell(&self, event: CycleEvent<'_>) {
+        let observer = self.observer.borrow().clone();
+        if let Some(observer) = observer {
+            observer(event);
+        }
+    }
+
+    /// Tells `observer` of every collection from now on.
     pub(crate) fn set_observer(&self, observer: Box<Observer>) {
         let before = self.observer.replace(Some(Rc::from(observer)));
         drop(before);

@@ -1,6 +1,6 @@
 //! Defines the module, and more functions in it.
 
-use crate::cycles::Cycles;
+use crate::cycles::{CycleEvent, Cycles};
 use crate::object::{Census, HostKind};
 use crate::platform::Platform;
 use crate::references::References;
@@ -137,10 +137,10 @@ impl Host {
         self.cycles.collector().is_due()
     }
 
-    /// Calls `observer` with the report of every cycle collection from now on.
+    /// Tells `observer` of every cycle collection from now on.
     ///
-    /// The one that the last clone does is not reported.
-    pub fn set_cycle_observer(&self, observer: Box<dyn Fn(&CycleReport)>) {
+    /// It does not hear of the one that the last clone does.
+    pub fn set_cycle_observer(&self, observer: Box<dyn Fn(CycleEvent<'_>)>) {
         self.cycles.set_observer(observer);
     }
 }

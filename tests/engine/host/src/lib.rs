@@ -92,8 +92,9 @@ mod shown;
 #[cfg(test)]
 mod testing;
 
+pub use cycles::CycleEvent;
 pub use host::{Host, HostFunction, mistyped};
-pub use object::{Census, Finalized, HostKind, HostObject, Resource};
+pub use object::{Census, CensusObserver, Finalized, HostKind, HostObject, Resource};
 pub use platform::Platform;
 pub use references::References;
 pub use shown::{Shown, ShownRef};

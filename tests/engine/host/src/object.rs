@@ -6,32 +6,80 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 use core::any::Any;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use vmexternref_core::{Trace, VMExternRef, WeakExternRef};
 use vmexternref_engine_runtime::{Func, Trap, Val, WeakStore};
 
-/// Counts the host objects that are alive.
-#[derive(Clone, Debug, Default)]
+/// Numbers the host objects, and counts those that are alive; clones count together.
+#[derive(Clone, Default)]
 pub struct Census {
-    alive: Rc<Cell<u64>>,
+    counts: Rc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    made: Cell<u64>,
+    alive: Cell<u64>,
+    observer: RefCell<Option<Rc<dyn CensusObserver>>>,
+}
+
+/// Hears of host objects as they come and go.
+pub trait CensusObserver {
+    /// `object` was made, and is about to be boxed.
+    fn made(&self, object: &HostObject);
+
+    /// `object` is about to be dropped.
+    fn dropped(&self, object: &HostObject);
 }
 
 impl Census {
     /// The number of host objects that are alive now.
     #[must_use]
     pub fn alive(&self) -> u64 {
-        self.alive.get()
+        self.counts.alive.get()
+    }
+
+    /// The number of host objects that were made so far.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.counts.made.get()
+    }
+
+    /// Tells `observer` of each object that is made or dropped from now on.
+    pub fn observe(&self, observer: Rc<dyn CensusObserver>) {
+        let before = self.counts.observer.replace(Some(observer));
+        drop(before);
+    }
+
+    fn tell(&self, what: impl FnOnce(&dyn CensusObserver)) {
+        let observer = self.counts.observer.borrow().clone();
+        if let Some(observer) = observer {
+            what(&*observer);
+        }
     }
 
     /// Wraps `kind` as an object that is counted until it is dropped.
     #[must_use]
     pub fn object(&self, kind: HostKind) -> HostObject {
-        self.alive.set(self.alive.get() + 1);
-        HostObject {
+        let Counts { made, alive, .. } = &*self.counts;
+        made.set(made.get() + 1);
+        alive.set(alive.get() + 1);
+        let object = HostObject {
             kind,
+            number: made.get(),
             census: self.clone(),
-        }
+        };
+        self.tell(|observer| observer.made(&object));
+        object
+    }
+}
+
+impl fmt::Debug for Census {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Census")
+            .field("alive", &self.alive())
+            .finish_non_exhaustive()
     }
 }
 
@@ -39,6 +87,7 @@ impl Census {
 pub struct HostObject {
     // Dropped after the object has left the census: a destructor that asks sees one object less.
     kind: HostKind,
+    number: u64,
     census: Census,
 }
 
@@ -47,6 +96,12 @@ impl HostObject {
     #[must_use]
     pub fn kind(&self) -> &HostKind {
         &self.kind
+    }
+
+    /// The number of the object: the first one that its census made has 1.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The kind of the object behind an argument of the host function `function`.
@@ -69,7 +124,9 @@ impl HostObject {
 
 impl Drop for HostObject {
     fn drop(&mut self) {
-        self.census.alive.set(self.census.alive.get() - 1);
+        self.census.tell(|observer| observer.dropped(self));
+        let alive = &self.census.counts.alive;
+        alive.set(alive.get() - 1);
     }
 }
 
@@ -171,11 +228,12 @@ impl Drop for Finalized {
 
 #[cfg(test)]
 mod tests {
-    use super::{Census, HostKind};
+    use super::{Census, CensusObserver, HostKind, HostObject};
     use crate::host::Host;
     use crate::testing::{Recorder, call, store};
     use alloc::rc::Rc;
-    use core::cell::Cell;
+    use alloc::vec::Vec;
+    use core::cell::{Cell, RefCell};
     use vmexternref_engine_runtime::ValType::I64;
     use vmexternref_engine_runtime::{FuncType, Linker, Trap, TrapCode, Val};
 
@@ -189,6 +247,31 @@ mod tests {
         assert_eq!(census.alive(), 1);
         drop(second);
         assert_eq!(census.alive(), 0);
+    }
+
+    /// Writes down the numbers of objects, negative when they go.
+    #[derive(Default)]
+    struct Numbers(RefCell<Vec<i64>>);
+
+    impl CensusObserver for Numbers {
+        fn made(&self, object: &HostObject) {
+            self.0.borrow_mut().push(object.number().cast_signed());
+        }
+
+        fn dropped(&self, object: &HostObject) {
+            self.0.borrow_mut().push(-object.number().cast_signed());
+        }
+    }
+
+    #[test]
+    fn an_observer_hears_of_each_object_once() {
+        let (census, numbers) = (Census::default(), Rc::new(Numbers::default()));
+        drop(census.object(HostKind::Value(0)));
+        census.clone().observe(Rc::clone(&numbers) as _);
+        let [second, third] = [1, 2].map(|number| census.object(HostKind::Value(number)));
+        drop(third);
+        drop(second);
+        assert_eq!(*numbers.0.borrow(), [2, 3, -3, -2]);
     }
 
     #[test]

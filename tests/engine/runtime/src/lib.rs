@@ -67,7 +67,7 @@ pub use value::{Func, Val};
 pub use vmexternref_engine_abi::{
     Architecture, Builtin, BuiltinType, CompiledModule, ConstExpr, DataSegment, ElementSegment,
     Export, ExportItem, ExternType, FuncType, GlobalDefinition, GlobalType, Import, MemoryType,
-    ObjectFile, ObjectFileError, RawHostFn, Safepoint, SegmentMode, TEXT_ALIGN, TableType, Target,
-    TrapCode, VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMHostFunc, VMMemory, VMOffsets,
-    VMStoreContext, VMTable, ValType,
+    ObjectFile, ObjectFileError, Origin, RawHostFn, Safepoint, SegmentMode, TEXT_ALIGN, TableType,
+    Target, TrapCode, VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMHostFunc, VMMemory,
+    VMOffsets, VMStoreContext, VMTable, ValType,
 };

@@ -62,6 +62,19 @@ pub struct CompiledModule {
     pub elements: Vec<ElementSegment>,
     /// Data segments.
     pub data: Vec<DataSegment>,
+    /// Where its code comes from; object files do not have it.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// Where the code of a module comes from, for messages to people.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The functions that the module's name section names: index and name, by index.
+    pub names: Vec<(u32, String)>,
+    /// The calls: where each returns to in the text, and its offset in the Wasm binary; by the
+    /// former.
+    pub calls: Vec<(u32, u32)>,
 }
 
 impl CompiledModule {
@@ -87,6 +100,10 @@ impl CompiledModule {
             start: None,
             elements: Vec::new(),
             data: Vec::new(),
+            origin: Origin {
+                names: Vec::new(),
+                calls: Vec::new(),
+            },
         }
     }
 

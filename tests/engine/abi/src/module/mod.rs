@@ -7,7 +7,7 @@ mod segment;
 mod target;
 
 pub use compiled_module::{
-    CompiledModule, Export, ExportItem, GlobalDefinition, Import, TEXT_ALIGN,
+    CompiledModule, Export, ExportItem, GlobalDefinition, Import, Origin, TEXT_ALIGN,
 };
 pub use const_expr::ConstExpr;
 pub use safepoint::Safepoint;

@@ -1,5 +1,6 @@
 //! The commands and their options, as `--help` shows them.
 
+use super::size::stack_size;
 use crate::script::script_stack;
 use crate::session::engine_kind::EngineKind;
 use crate::session::walker_kind::WalkerKind;
@@ -33,9 +34,12 @@ pub(super) struct CommandLine {
 pub(super) enum Command {
     /// Runs a module: its start function, then one of its exports.
     ///
-    /// The first line of the output names the walker. Each collection of references has a line that
-    /// begins with `gc:`, each of cycles one that begins with `cycles:`. The last line, `alive: N`,
-    /// counts the host objects that outlived the store.
+    /// The first line of the output names the walker: the way in which collections find stack
+    /// frames. Each collection has a line, `gc: swept: walked F frames (W wasm), found R roots,
+    /// table B -> A, freed N`: R references in F frames are in use; the table of references that
+    /// may be in use went from B entries to A; N host objects died. Collections of cycles have a
+    /// line that begins with `cycles:`. A line `objects:` sums up who freed what. The last line,
+    /// `alive: N`, counts the host objects that outlived the store.
     #[command(after_help = run_limits())]
     Run(RunArgs),
     /// Runs scripts in the language of the specification's tests.
@@ -70,6 +74,9 @@ pub(super) struct RunArgs {
     /// one]
     #[arg(long, value_name = "PATH")]
     pub(super) dir: Option<PathBuf>,
+    /// Write a page that shows each collection: its stack, what each slot holds, and what died.
+    #[arg(long, value_name = "FILE.html")]
+    pub(super) report: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +118,10 @@ pub(super) struct CommonArgs {
     /// Collect at every safepoint [default: when the activations table is full]
     #[arg(long)]
     pub(super) zeal: bool,
+    /// The stack of guests, from 16K to 1G: bytes, or KiB, MiB or GiB with K, M or G [default: see
+    /// below]
+    #[arg(long, value_name = "SIZE", value_parser = stack_size)]
+    pub(super) stack: Option<usize>,
 }
 
 /// The limits of modules, as text.
@@ -147,7 +158,7 @@ fn script_limits() -> String {
 fn stack_limits(bytes: impl Fn(WalkerKind, bool) -> usize) -> String {
     let kib = |walker, zeal| bytes(walker, zeal) >> 10;
     format!(
-        "Guests have {} KiB of stack; {} KiB with --zeal, {} KiB with --zeal --walker {}",
+        "Without --stack, guests have {} KiB of stack; {} KiB with --zeal, {} KiB with --zeal --walker {}",
         kib(WalkerKind::default(), false),
         kib(WalkerKind::default(), true),
         kib(WalkerKind::Backtrace, true),

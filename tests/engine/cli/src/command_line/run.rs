@@ -4,6 +4,8 @@ use super::arguments;
 use crate::error::EngineError;
 use crate::session::{Session, Settings};
 use crate::source;
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::Path;
 use vmexternref_engine_host::Shown;
 use vmexternref_engine_runtime::{Extern, Func, Instance};
@@ -23,7 +25,7 @@ pub struct Invocation {
 /// Instantiates the module in the file `path`, calls a function of it and prints the results.
 ///
 /// The first line names the walker. The last one is the number of host objects that outlived the
-/// store.
+/// store. The page of a session that records goes to the file `report`.
 ///
 /// # Errors
 ///
@@ -32,8 +34,10 @@ pub fn run_module(
     path: &Path,
     invocation: &Invocation,
     settings: &Settings,
+    report: Option<&Path>,
 ) -> Result<(), EngineError> {
     let wasm = source::read_module(path)?;
+    report.map_or(Ok(()), check_writable)?;
     let session = Session::new(settings)?;
     let console = &settings.console;
     console.line(format_args!("walker: {}", settings.walker));
@@ -41,12 +45,33 @@ pub fn run_module(
     if let Some(scratch) = session.directory().settle() {
         console.line(format_args!("files are in {}", scratch.display()));
     }
-    let alive = session.finish();
+    let (freed, census) = (session.freed(), session.census().clone());
+    let (alive, page) = session.finish_with_page(&path.display().to_string());
+    if let (Some(page), Some(report)) = (page, report) {
+        fs::write(report, page.html()).map_err(|source| cannot_write(report, source))?;
+        console.line(format_args!("report: {}", report.display()));
+    }
+    if let Some(sentence) = freed.sentence(census.made(), alive) {
+        console.line(format_args!("objects: {sentence}"));
+    }
     console.line(format_args!("alive: {alive}"));
     outcome?;
     match alive {
         0 => Ok(()),
         alive => Err(EngineError::StillAlive(alive)),
+    }
+}
+
+/// Tells that a file cannot be written, before the guest runs. What is in it stays.
+fn check_writable(path: &Path) -> Result<(), EngineError> {
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    opened.map_or_else(|source| Err(cannot_write(path, source)), |_| Ok(()))
+}
+
+fn cannot_write(path: &Path, source: io::Error) -> EngineError {
+    EngineError::Write {
+        path: path.to_owned(),
+        source,
     }
 }
 

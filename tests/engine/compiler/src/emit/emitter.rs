@@ -5,8 +5,8 @@ use crate::emit::environment::Environment;
 use crate::emit::symbol::Symbol;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    Block, ExtFuncData, ExternalName, FuncRef, Function, Inst, InstBuilder, Signature, TrapCode,
-    Value, types,
+    Block, ExtFuncData, ExternalName, FuncRef, Function, Inst, InstBuilder, Signature, SourceLoc,
+    TrapCode, Value, types,
 };
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, FunctionBuilderContext};
 use std::collections::HashMap;
@@ -70,6 +70,13 @@ impl<'f, 'm> Emitter<'f, 'm> {
     pub(crate) fn continue_in(&mut self, block: Block) {
         self.builder.seal_block(block);
         self.builder.switch_to_block(block);
+    }
+
+    /// Says that what follows is from that offset in the Wasm binary, or from no single place.
+    pub(crate) fn locate(&mut self, offset: Option<usize>) {
+        let offset = offset.and_then(|offset| u32::try_from(offset).ok());
+        let place = offset.map_or(SourceLoc::default(), SourceLoc::new);
+        self.builder.set_srcloc(place);
     }
 
     /// Appends an instruction.

@@ -22,6 +22,7 @@ pub(crate) struct Text {
     /// None for bytecode.
     unwind: Option<UnwindTableBuilder>,
     stack_maps: StackMaps,
+    calls: Vec<(u32, u32)>,
 }
 
 /// A finished text with its tables.
@@ -32,6 +33,8 @@ pub(crate) struct FinishedText {
     pub(crate) eh_frame: Vec<u8>,
     /// The section of stack maps.
     pub(crate) stack_maps: Vec<u8>,
+    /// Where each call of a function body returns to, and its offset in the Wasm binary.
+    pub(crate) calls: Vec<(u32, u32)>,
 }
 
 impl Text {
@@ -43,6 +46,7 @@ impl Text {
             relocations: Vec::new(),
             unwind: UnwindTableBuilder::new(isa).ok(),
             stack_maps: StackMaps::default(),
+            calls: Vec::new(),
         }
     }
 
@@ -65,6 +69,7 @@ impl Text {
             self.relocations.push(relocated(start, func, relocation)?);
         }
         self.stack_maps.append(start, code);
+        self.calls.extend(calls(start, code));
         if let Some(unwind) = &mut self.unwind {
             unwind
                 .add_function(isa, start, code)
@@ -102,6 +107,7 @@ impl Text {
             bytes: self.bytes,
             eh_frame,
             stack_maps: self.stack_maps.finish()?,
+            calls: self.calls,
         })
     }
 
@@ -133,6 +139,18 @@ impl Text {
         let len = self.bytes.len().next_multiple_of(TEXT_ALIGN);
         self.bytes.resize(len, filler);
     }
+}
+
+/// The calls of a function body whose code begins at `start`: return offset, and place in the Wasm
+/// binary.
+fn calls(start: u32, code: &CompiledCode) -> impl Iterator<Item = (u32, u32)> {
+    let places = code.buffer.get_srclocs_sorted();
+    code.buffer.call_sites().filter_map(move |call| {
+        let after = places.partition_point(|place| place.start < call.ret_addr);
+        let place = &places[after.checked_sub(1)?];
+        let known = call.ret_addr <= place.end && !place.loc.is_default();
+        known.then(|| (start + call.ret_addr, place.loc.bits()))
+    })
 }
 
 fn relocated(

@@ -31,9 +31,11 @@ pub(crate) fn translate(
     translator.push_function_frame(&ty.results);
     let mut operators = body.get_operators_reader()?;
     while !operators.eof() {
+        translator.emit.locate(Some(operators.original_position()));
         let operator = operators.read()?;
         translator.operator(&operator)?;
     }
+    translator.emit.locate(None);
     let traps = mem::take(&mut translator.traps);
     traps.fill(&mut translator.emit, vmctx);
     translator.emit.finish();

@@ -8,8 +8,8 @@ use vmexternref_engine_abi::{
     ValType,
 };
 use wasmparser::{
-    CompositeInnerType, ElementItems, ElementKind, ExternalKind, FunctionBody, Operator, Parser,
-    Payload, RefType, SubType, TypeRef,
+    CompositeInnerType, CustomSectionReader, ElementItems, ElementKind, ExternalKind, FunctionBody,
+    KnownCustom, Name, Operator, Parser, Payload, RefType, SubType, TypeRef,
 };
 
 /// A parsed module: its description, without code, and its function bodies.
@@ -65,9 +65,25 @@ impl<'w> Metadata<'w> {
             }
             Payload::StartSection { func, .. } => self.module.start = Some(func),
             Payload::CodeSectionEntry(body) => self.bodies.push(body),
+            Payload::CustomSection(section) => self.names(&section),
             other => self.items(other)?,
         }
         Ok(())
+    }
+
+    /// Takes the names of functions as far as they are readable: they change no code.
+    fn names(&mut self, section: &CustomSectionReader<'_>) {
+        let KnownCustom::Name(section) = section.as_known() else {
+            return;
+        };
+        for subsection in section.flatten() {
+            if let Name::Function(names) = subsection {
+                let names = names.into_iter().flatten();
+                let names = names.map(|naming| (naming.index, naming.name.to_owned()));
+                self.module.origin.names.extend(names);
+            }
+        }
+        self.module.origin.names.sort_by_key(|&(index, _)| index);
     }
 
     fn items(&mut self, payload: Payload<'w>) -> Result<(), CompileError> {

@@ -5,7 +5,8 @@ use crate::store::store_inner::StoreInner;
 use alloc::rc::Rc;
 use core::ops::{ControlFlow, Range};
 use vmexternref_core::{
-    Frame, Garbage, GcReport, OutOfMemory, StackWalker, VMExternRef, WalkEnd, collect, gc,
+    Frame, Garbage, GcReport, OutOfMemory, StackWalker, VMExternRef, WalkEnd, collect,
+    collect_observed,
 };
 use vmexternref_frame_pointer::StacksWalker;
 
@@ -92,19 +93,34 @@ impl StoreInner {
 
     /// Collects, and runs destructors.
     pub(crate) fn gc(&self) -> GcReport {
-        // SAFETY: this crate keeps the contract of `gc`, as said above.
-        let report = unsafe { gc(&self.registry, &self.context.table, &self.walker()) };
-        self.observe(&report);
+        let (report, garbage) = self.collect_unreported();
+        drop(garbage);
+        self.report(&report);
         report
     }
 
     /// Collects, and leaves the destructors to the caller.
     pub(crate) fn collect(&self) -> (GcReport, Garbage) {
-        // SAFETY: this crate keeps the contract of `gc`, as said above.
-        let (report, garbage) =
-            unsafe { collect(&self.registry, &self.context.table, &self.walker()) };
-        self.observe(&report);
+        let (report, garbage) = self.collect_unreported();
+        self.report(&report);
         (report, garbage)
+    }
+
+    fn collect_unreported(&self) -> (GcReport, Garbage) {
+        let (registry, table, walker) = (&self.registry, &self.context.table, self.walker());
+        let observer = self.observer.borrow().clone();
+        // It is borrowed already where it collects itself.
+        let observer = observer
+            .as_ref()
+            .and_then(|shared| shared.try_borrow_mut().ok());
+        // SAFETY: this crate keeps the contract of `gc`, as said above, and each reference in a
+        // frame is in the table.
+        unsafe {
+            match observer {
+                Some(mut observer) => collect_observed(registry, table, &walker, &mut *observer),
+                None => collect(registry, table, &walker),
+            }
+        }
     }
 
     /// Collects if the store is in zeal mode.
@@ -148,32 +164,29 @@ impl StoreInner {
 
     #[cold]
     fn make_room(&self, count: usize) -> Result<(), OutOfMemory> {
-        let (registry, table, walker) = (&self.registry, &self.context.table, self.walker());
-        // SAFETY: this crate keeps the contract of `gc`, as said above.
-        let (report, made) = match unsafe { table.reserve(count, registry, &walker) } {
-            Ok(report) => (report, Ok(())),
-            Err(OutOfMemory(report)) => (report, Err(OutOfMemory(()))),
-        };
-        if let Some(report) = report {
-            self.observe(&report);
+        let table = &self.context.table;
+        if !table.is_empty() {
+            self.gc();
         }
-        made
+        table.reserve_without_gc(count)
     }
 
-    fn observe(&self, report: &GcReport) {
-        let observer = self.observer.borrow().clone();
-        if let Some(observer) = observer {
-            observer(report);
+    fn report(&self, report: &GcReport) {
+        let reporter = self.reporter.borrow().clone();
+        if let Some(reporter) = reporter {
+            reporter(report);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::store::Store;
+    use crate::store::{Store, WeakStore};
     use crate::testing::{Alive, store};
     use alloc::boxed::Box;
-    use core::cell::Cell;
+    use alloc::rc::Rc;
+    use core::cell::{Cell, RefCell};
+    use vmexternref_core::{Garbage, GcReport, ObservedStack, Observer};
 
     /// Calls `f` after the next collection of `store`.
     fn after_next_collection(store: &Store, f: impl Fn(&Store) + 'static) {
@@ -212,6 +225,41 @@ mod tests {
         store.reserve(3).unwrap();
         let table = &store.context().table;
         assert!(table.capacity() - table.len() >= 3);
+    }
+
+    /// Collects and inserts whenever it is told anything.
+    struct Meddler(WeakStore, Alive, usize);
+
+    impl Meddler {
+        fn meddle(&mut self) {
+            let store = self.0.upgrade().expect("it collects");
+            self.2 += 1;
+            store.gc();
+            fill(&store, &self.1);
+        }
+    }
+
+    impl Observer for Meddler {
+        fn walked(&mut self, _: &ObservedStack<'_>) {
+            self.meddle();
+        }
+
+        fn collected(&mut self, _: &GcReport, _: &Garbage) {
+            self.meddle();
+        }
+    }
+
+    #[test]
+    fn an_observer_of_the_stack_may_collect_and_insert() {
+        let (store, alive) = (store(), Alive::default());
+        fill(&store, &alive);
+        let meddler = Meddler(store.downgrade(), alive.clone(), 0);
+        let meddler = Rc::new(RefCell::new(meddler));
+        store.observe_collections(Rc::clone(&meddler) as _);
+        store.reserve(3).unwrap();
+        let table = &store.context().table;
+        assert!(table.capacity() - table.len() >= 3);
+        assert_eq!(meddler.borrow().2, 2, "each call comes once");
     }
 
     #[test]

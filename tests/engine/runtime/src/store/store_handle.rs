@@ -7,11 +7,13 @@ use crate::store::store_inner::StoreInner;
 use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
 use alloc::sync::Arc;
+use core::cell::RefCell;
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::{ControlFlow, Range};
 use vmexternref_core::{
-    Frame, Garbage, GcReport, OutOfMemory, StackMapRegistry, StackWalker, VMExternRef, WalkEnd,
+    Frame, Garbage, GcReport, Observer, OutOfMemory, StackMapRegistry, StackWalker, VMExternRef,
+    WalkEnd,
 };
 use vmexternref_engine_abi::{Target, VMStoreContext};
 use vmexternref_frame_pointer::ActivationRecord;
@@ -108,7 +110,15 @@ impl Store {
 
     /// Calls `observer` with the report of every collection from now on.
     pub fn set_gc_observer(&self, observer: Box<dyn Fn(&GcReport)>) {
-        let before = self.inner.observer.replace(Some(Rc::from(observer)));
+        let before = self.inner.reporter.replace(Some(Rc::from(observer)));
+        drop(before);
+    }
+
+    /// Tells `observer` of the stack and the garbage of every collection from now on.
+    ///
+    /// A collection that it asks for itself is not observed.
+    pub fn observe_collections(&self, observer: Rc<RefCell<dyn Observer>>) {
+        let before = self.inner.observer.replace(Some(observer));
         drop(before);
     }
 

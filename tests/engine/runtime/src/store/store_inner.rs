@@ -14,12 +14,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::mem::offset_of;
-use vmexternref_core::{GcReport, StackMapRegistry, StackWalker, VMExternRefActivationsTable};
+use vmexternref_core::{
+    GcReport, Observer, StackMapRegistry, StackWalker, VMExternRefActivationsTable,
+};
 use vmexternref_engine_abi::{FuncType, VMFuncRef, VMStoreContext};
 use vmexternref_frame_pointer::ActivationRecord;
 
 /// A function that gets the report of every collection.
-pub(crate) type Observer = dyn Fn(&GcReport);
+pub(crate) type Reporter = dyn Fn(&GcReport);
 
 /// The store itself; compiled code knows the address of its first field.
 #[repr(C)]
@@ -32,7 +34,8 @@ pub(crate) struct StoreInner {
     pub(crate) stacks: Stacks,
     /// `None` stands for a walker over the activation records of the store's stacks.
     pub(crate) walker: RefCell<Option<Rc<dyn StackWalker>>>,
-    pub(crate) observer: RefCell<Option<Rc<Observer>>>,
+    pub(crate) reporter: RefCell<Option<Rc<Reporter>>>,
+    pub(crate) observer: RefCell<Option<Rc<RefCell<dyn Observer>>>>,
     pub(crate) zeal: Cell<bool>,
     /// The trap that the youngest entry is about to return.
     pub(crate) trap: Cell<Option<Trap>>,
@@ -74,6 +77,7 @@ impl StoreInner {
             engine,
             stacks: Stacks::new(stack),
             walker: RefCell::new(None),
+            reporter: RefCell::new(None),
             observer: RefCell::new(None),
             zeal: Cell::new(false),
             trap: Cell::new(None),
