@@ -309,7 +309,7 @@ function showCollection() {
   if (!detail) {
     section.append(element("p", { className: "note" },
       `Its stack is left out, as those of ${many(data.detailsLeftOut, "collection")} are: ` +
-      "the page has the first and the last."));
+      "the page has the first, the last, and the one with the most references."));
     return;
   }
   const columns = element("div", { className: "columns" });
@@ -416,7 +416,7 @@ const moves = {
   PageDown: () => selected + 10,
   Home: () => 0,
   End: () => rows.length - 1,
-  n: () => Math.max(nextKept(), 0),
+  n: () => (nextKept() < 0 ? selected : nextKept()),
 };
 
 function onKey(event) {
@@ -439,28 +439,42 @@ function firstChoice() {
   return rows.reduce((best, row, index) => (worth(row) > worth(rows[best]) ? index : best), 0);
 }
 
-// The table, made when somebody wants it.
+// The table, made when somebody wants it, some rows at a time.
+
+const ROWS_AT_A_TIME = 500;
+
+function tableRow(row, index) {
+  const go = element("button", { type: "button" }, count(row.n));
+  go.addEventListener("click", () => {
+    select(index);
+    byId("collection").scrollIntoView();
+  });
+  const outcome = row.kind === "cycles" ? `cycles: ${row.outcome}` : row.outcome;
+  const cells = [row.frames, row.wasm, row.roots ?? row.references, row.before, row.after, row.freed, row.alive];
+  return element("tr", { className: row.swept ? "" : "kept" },
+    element("td", {}, go), element("td", {}, outcome),
+    ...cells.map((cell) => element("td", {}, cell === undefined ? "" : count(cell))),
+    element("td", {}, time(row.pause)));
+}
 
 function showTable() {
   const box = document.querySelector("#all .scroll");
   if (!byId("all").open || box.firstChild) return;
   const heads = ["", "Outcome", "Frames", "Wasm", "References", "Before", "After", "Freed", "Alive", "Pause"];
   const body = element("tbody");
-  rows.forEach((row, index) => {
-    const go = element("button", { type: "button" }, count(row.n));
-    go.addEventListener("click", () => {
-      select(index);
-      byId("collection").scrollIntoView();
-    });
-    const outcome = row.kind === "cycles" ? `cycles: ${row.outcome}` : row.outcome;
-    const cells = [row.frames, row.wasm, row.roots ?? row.references, row.before, row.after, row.freed, row.alive];
-    body.append(element("tr", { className: row.swept ? "" : "kept" },
-      element("td", {}, go), element("td", {}, outcome),
-      ...cells.map((cell) => element("td", {}, cell === undefined ? "" : count(cell))),
-      element("td", {}, time(row.pause))));
-  });
+  const more = element("button", { type: "button" });
+  const showMore = () => {
+    const begin = body.rows.length;
+    const next = rows.slice(begin, begin + ROWS_AT_A_TIME);
+    body.append(...next.map((row, index) => tableRow(row, begin + index)));
+    const rest = rows.length - body.rows.length;
+    more.hidden = rest === 0;
+    more.textContent = `Show ${count(Math.min(rest, ROWS_AT_A_TIME))} more of ${count(rest)}`;
+  };
+  more.addEventListener("click", showMore);
+  showMore();
   const head = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
-  box.append(element("table", {}, element("thead", {}, head), body));
+  box.append(element("table", {}, element("thead", {}, head), body), more);
 }
 
 function start() {

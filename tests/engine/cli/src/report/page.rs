@@ -12,7 +12,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// What the collections of a run saw and did.
 ///
 /// A page has a bounded size, about 4 MiB: of a long run it shows the first and the last
-/// collections, and says how many it leaves out.
+/// collections, and the one with the most references, and says how many it leaves out.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Page {

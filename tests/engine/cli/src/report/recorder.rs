@@ -49,6 +49,8 @@ struct State {
     rows: Ends<Row>,
     details: Ends<Detail>,
     kept: Vec<Detail>,
+    /// The one with the most references so far, and how many these are.
+    largest: (usize, Option<Detail>),
     functions: Functions,
     /// The objects that are alive.
     objects: HashMap<u64, Rc<Object>>,
@@ -91,6 +93,7 @@ impl Recorder {
             rows: Ends::new(ROWS),
             details: Ends::new(DETAILS),
             kept: Vec::new(),
+            largest: (0, None),
             functions: Functions::default(),
             objects: HashMap::new(),
             made: 0,
@@ -122,8 +125,10 @@ impl Recorder {
     /// What was seen so far.
     pub(crate) fn page(&self, program: &str, engine: EngineKind, walker: WalkerKind) -> Page {
         let state = self.state.borrow();
-        let mut details: Vec<_> = state.kept.iter().chain(state.details.iter()).collect();
+        let kept = state.kept.iter().chain(&state.largest.1);
+        let mut details: Vec<_> = kept.chain(state.details.iter()).collect();
         details.sort_by_key(|detail| detail.n);
+        details.dedup_by_key(|detail| detail.n);
         let objects = details.iter().flat_map(|detail| detail.objects());
         let objects = objects.map(|object| (object.number, Rc::clone(object)));
         Page {
@@ -139,8 +144,8 @@ impl Recorder {
             rows: state.rows.iter().cloned().collect(),
             rows_left_out: state.rows.left_out(),
             objects: objects.collect(),
+            details_left_out: state.count - details.len(),
             details: details.into_iter().cloned().collect(),
-            details_left_out: state.details.left_out(),
             functions: state.functions.labels.clone(),
         }
     }
@@ -286,6 +291,10 @@ impl Observer for Recorder {
             }
         }
         detail.died_left_out = garbage.len() - detail.died.len();
+        detail.n = n;
+        if report.roots > state.largest.0 {
+            state.largest = (report.roots, Some(detail.clone()));
+        }
         let row = Row::Gc(GcRow {
             n,
             swept: report.swept(),
