@@ -3,7 +3,7 @@
 use crate::counting::Bound;
 use object::{Object, ObjectSection};
 use std::rc::Rc;
-use vmexternref_engine_abi::{CompiledModule, ExternType, ObjectFile};
+use vmexternref_engine_abi::{CompiledModule, ExternType, ObjectFile, Origin};
 use vmexternref_engine_runtime::{
     CodePlacer, Extern, Func, Global, Instance, Limits, Memory, Module, PlaceError, PlacedCode,
     Store, Table, Val,
@@ -28,7 +28,9 @@ pub fn read(bytes: &[u8]) {
 }
 
 /// Writes a compiled module to an object file and loads that.
-pub(crate) fn write_and_load(module: CompiledModule) {
+pub(crate) fn write_and_load(mut module: CompiledModule) {
+    // Object files do not have it.
+    module.origin = Origin::default();
     let described = format!("{module:?}");
     let bytes = ObjectFile { module }.write().expect("a known machine");
     let file = ObjectFile::read(&bytes).expect("as it was written");
