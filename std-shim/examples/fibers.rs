@@ -41,38 +41,43 @@ struct Host {
 /// A guest with a stack.
 struct Fiber {
     coroutine: Coroutine<(), (), ()>,
+    /// The fiber's count of the host is kept here, so that a stack may be thrown away.
+    host: Rc<Host>,
     /// What the host's record says of this stack, while others run.
     record: ActivationRecord,
 }
 
 impl Fiber {
     fn new(host: &Rc<Host>, guest: Function) -> Self {
-        let host = Rc::clone(host);
+        let context = Rc::as_ptr(host);
         let coroutine = Coroutine::new(move |yielder, ()| {
+            // SAFETY: the fiber counts its host for as long as it has this stack.
+            let host = unsafe { &*context };
             host.yielder.set(yielder);
             // SAFETY: compiled code is entered and left through trampolines that write the record.
-            unsafe { host.record.enter(|| guest(&host, ptr::null_mut())) };
+            unsafe { host.record.enter(|| guest(host, ptr::null_mut())) };
         });
         Self {
             coroutine,
+            host: Rc::clone(host),
             record: ActivationRecord::new(),
         }
     }
 
     /// Runs the guest until it waits or ends, and says whether it has ended.
-    fn resume(&mut self, host: &Host) -> bool {
+    fn resume(&mut self) -> bool {
         // SAFETY: the records change places as the stacks do.
-        unsafe { host.record.swap(&self.record) };
+        unsafe { self.host.record.swap(&self.record) };
         let result = self.coroutine.resume(());
         // SAFETY: as above, back again.
-        unsafe { host.record.swap(&self.record) };
+        unsafe { self.host.record.swap(&self.record) };
         matches!(result, CoroutineResult::Return(()))
     }
 
     /// Throws the stack away, although a guest is suspended on it.
     fn throw_away(mut self) {
-        // SAFETY: nothing on the stack needs to be dropped but the host's counter and the saved
-        // record, which is lost with the fiber's own.
+        // SAFETY: nothing on the stack needs to be dropped. What `enter` would restore there is the
+        // fiber's own record, which goes with it.
         unsafe { self.coroutine.force_reset() };
     }
 }
@@ -146,16 +151,16 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 
     let mut fibers: Vec<_> = (0..3).map(|_| Fiber::new(&host, guest)).collect();
     for fiber in &mut fibers {
-        assert!(!fiber.resume(&host), "it waits");
+        assert!(!fiber.resume(), "it waits");
     }
     assert_eq!(collect(&host, &fibers), 3, "each holds one of its two");
 
     // In another order than they began in; and one never goes on.
-    assert!(fibers[1].resume(&host), "it ends");
+    assert!(fibers[1].resume(), "it ends");
     assert_eq!(collect(&host, &fibers), 1);
     fibers.remove(2).throw_away();
     assert_eq!(collect(&host, &fibers), 1);
-    assert!(fibers[0].resume(&host), "it ends");
+    assert!(fibers[0].resume(), "it ends");
     assert_eq!(collect(&host, &fibers), 1);
     assert!(host.table.is_empty());
     Ok(())
