@@ -20,6 +20,17 @@ use core::ptr;
 ///
 /// Made by [`with_stack_canary`](crate::VMExternRefActivationsTable::with_stack_canary), or by
 /// hand for [`set_stack_canary`](crate::VMExternRefActivationsTable::set_stack_canary).
+///
+/// ```
+/// use vmexternref_core::{StackCanary, VMExternRefActivationsTable};
+///
+/// let table = VMExternRefActivationsTable::new();
+/// let canary = StackCanary::new();
+/// // SAFETY: the guard goes before the canary does.
+/// let guard = unsafe { table.set_stack_canary(&canary) };
+/// // Here compiled code is called, and may collect.
+/// drop(guard);
+/// ```
 #[derive(Debug)]
 pub struct StackCanary {
     younger: Cell<*const Self>,

@@ -16,6 +16,30 @@ use core::ops::ControlFlow;
 /// and their `sp` and `fp` where both walkers know them.
 ///
 /// It allocates, and logs a difference, before it visits the first frame.
+///
+/// ```
+/// use vmexternref_core::*;
+///
+/// let registry = StackMapRegistry::new();
+/// let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
+/// module.function(0..0x100)?;
+/// registry.register(0x1000, module)?;
+///
+/// // Two accounts of one stack. The second has lost a frame.
+/// let frames = [Frame::new(0x1010, Some(0x8000), None), Frame::new(0x1020, Some(0x8040), None)];
+/// let walker = |frames: &[Frame]| {
+///     // SAFETY: these frames hold no references, and nothing is read there.
+///     unsafe { RecordedWalker::new(frames.to_vec(), WalkEnd::Complete) }
+/// };
+/// let both = ComparingWalker::new(&registry, walker(&frames), walker(&frames[..1]));
+/// let table = VMExternRefActivationsTable::new();
+/// // SAFETY: the stack maps are right.
+/// let report = unsafe { gc(&registry, &table, &both) };
+/// assert_eq!(report.outcome, GcOutcome::KeptStopped);
+/// let difference = &both.take_differences()[0];
+/// assert_eq!((difference.index, difference.second), (1, None));
+/// # Ok::<(), RegisterError>(())
+/// ```
 #[derive(Debug)]
 pub struct ComparingWalker<'r, A, B> {
     registry: &'r StackMapRegistry,

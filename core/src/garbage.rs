@@ -19,6 +19,22 @@ use core::mem;
 ///
 /// Destructors may do anything, collect again included. If one panics, the others still run while
 /// the panic unwinds.
+///
+/// ```
+/// use vmexternref_core::*;
+///
+/// let (registry, table) = (StackMapRegistry::new(), VMExternRefActivationsTable::new());
+/// for number in 0..1000 {
+///     table.insert_without_gc(VMExternRef::new(number));
+/// }
+/// // SAFETY: no compiled code runs, so that there are no frames to visit.
+/// let (_, mut garbage) = unsafe {
+///     collect(&registry, &table, &RecordedWalker::new(vec![], WalkEnd::Complete))
+/// };
+/// assert_eq!(garbage.release(100), 100); // a slice now,
+/// assert_eq!(garbage.len(), 900);
+/// drop(garbage); // and the rest at once
+/// ```
 #[must_use = "dropping it runs destructors, which may take long"]
 pub struct Garbage {
     /// Addresses of dead boxes; 0 if there is none.

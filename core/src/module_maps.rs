@@ -28,6 +28,21 @@ use safepoints::Safepoints;
 /// functions are declared; trampolines and constants are merely part of the
 /// code. Everything is checked when the module is
 /// [registered](crate::StackMapRegistry::register).
+///
+/// ```
+/// use vmexternref_core::{Matching, ModuleStackMaps, StackMap, StackMapRegistry};
+///
+/// let mut module = ModuleStackMaps::new(0x200, Matching::Exact);
+/// module.function(0x000..0x140)?;
+/// module.function(0x140..0x200)?;
+/// // Two words are live in a frame of 6 where the call returns to 0x24.
+/// module.safepoint(0x24, StackMap::new(Some(6), [1, 4])?)?;
+///
+/// let registry = StackMapRegistry::new();
+/// registry.register(0x4000_0000, module)?;
+/// assert!(registry.is_wasm(0x4000_0024));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ModuleStackMaps {
     code_bytes: u32,

@@ -91,6 +91,23 @@ impl fmt::Display for GcOutcome {
 }
 
 /// What a collection did.
+///
+/// ```
+/// use vmexternref_core::*;
+///
+/// let (registry, table) = (StackMapRegistry::new(), VMExternRefActivationsTable::new());
+/// table.insert_without_gc(VMExternRef::new("a host object"));
+/// // A walk that ends without a proof, for a table that has never had a canary.
+/// // SAFETY: no compiled code runs, so that there are no frames to visit.
+/// let report = unsafe {
+///     gc(&registry, &table, &RecordedWalker::new(vec![], WalkEnd::Unproven))
+/// };
+/// assert!(!report.swept());
+/// match report.outcome {
+///     GcOutcome::KeptUnproven => assert_eq!((report.freed, report.entries_after), (0, 1)),
+///     other => panic!("{other}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcReport {

@@ -7,6 +7,15 @@ use core::ops::ControlFlow;
 ///
 /// At least one of `sp` and `fp` is known. Otherwise a collection keeps everything as soon as the
 /// frame may hold a reference. Addresses are in bytes.
+///
+/// ```
+/// use vmexternref_core::Frame;
+///
+/// // Compiled code goes on at 0x1024, its frame begins at 0x8000, and a walker knows that it is
+/// // compiled, because it lies between two trampolines.
+/// let frame = Frame::new(0x1024, Some(0x8000), None).of_compiled_code();
+/// assert_eq!((frame.pc, frame.fp), (0x1024, None));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Frame {
@@ -64,6 +73,16 @@ impl Frame {
 }
 
 /// How a walk ended.
+///
+/// ```
+/// use vmexternref_core::WalkEnd;
+///
+/// let end = WalkEnd::stopped("a frame lies outside of the stack", Some(0x1024));
+/// assert_eq!(
+///     end.to_string(),
+///     "the walk stopped at pc 0x1024: a frame lies outside of the stack"
+/// );
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WalkEnd {
     /// Every Wasm frame was visited, and the walker can prove it.
@@ -143,6 +162,35 @@ impl fmt::Display for WalkEnd {
 ///   these frames or with their threads stopped;
 /// - compiled code has left Wasm as the walker wants it left, for instance through an exit
 ///   trampoline that records where.
+///
+/// # Example
+///
+/// A stack that grows as a list does, with the oldest frame first:
+///
+/// ```
+/// use core::cell::RefCell;
+/// use core::ops::ControlFlow;
+/// use vmexternref_core::{Frame, StackWalker, WalkEnd};
+///
+/// struct CallStack(RefCell<Vec<Frame>>);
+///
+/// // SAFETY: whoever calls and returns keeps the list true, so it has every frame. It is not changed
+/// // during a walk, which runs no other code.
+/// unsafe impl StackWalker for CallStack {
+///     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
+///         for &frame in self.0.borrow().iter().rev() {
+///             if visit(frame).is_break() {
+///                 return WalkEnd::INTERRUPTED;
+///             }
+///         }
+///         WalkEnd::Complete
+///     }
+///
+///     fn proves_end(&self) -> bool {
+///         true
+///     }
+/// }
+/// ```
 pub unsafe trait StackWalker {
     /// Visits frames until there are no more or `visit` breaks.
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd;

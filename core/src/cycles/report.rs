@@ -35,6 +35,13 @@ impl fmt::Display for CycleOutcome {
 }
 
 /// What a cycle collection did.
+///
+/// ```
+/// use vmexternref_core::{CycleCollector, CycleOutcome};
+///
+/// let report = CycleCollector::new().collect();
+/// assert_eq!((report.outcome, report.boxes), (CycleOutcome::Collected, 0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CycleReport {

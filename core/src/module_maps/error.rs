@@ -4,6 +4,13 @@ use crate::stack_map::StackMapError;
 use core::fmt;
 
 /// Why a module cannot be registered. The registry is as it was before.
+///
+/// ```
+/// use vmexternref_core::{Matching, ModuleStackMaps, RegisterError};
+///
+/// let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
+/// assert_eq!(module.function(0xf0..0x110), Err(RegisterError::OutsideCode));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {

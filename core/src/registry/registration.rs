@@ -8,6 +8,18 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// [`StackMapRegistry::unregister`](crate::StackMapRegistry::unregister) takes.
 ///
 /// Dropping it leaves the module registered for as long as the registry lives.
+///
+/// ```
+/// use vmexternref_core::{Matching, ModuleStackMaps, StackMapRegistry};
+///
+/// let registry = StackMapRegistry::new();
+/// let module = || ModuleStackMaps::new(0x100, Matching::Exact);
+/// let registration = registry.register(0x1000, module())?;
+/// // SAFETY: no frame is in that code any more.
+/// unsafe { registry.unregister(registration)? };
+/// registry.register(0x1000, module())?; // other code, at the same place
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct Registration {
     pub(super) registry: RegistryNumber,
@@ -34,6 +46,20 @@ impl RegistryNumber {
 }
 
 /// The registration belongs to another registry; it comes back.
+///
+/// ```
+/// use vmexternref_core::{Matching, ModuleStackMaps, StackMapRegistry, UnregisterError};
+///
+/// let (owner, other) = (StackMapRegistry::new(), StackMapRegistry::new());
+/// let registration = owner.register(0x1000, ModuleStackMaps::new(0x100, Matching::Exact))?;
+/// // SAFETY: no frame is in that code.
+/// let Err(UnregisterError(registration)) = (unsafe { other.unregister(registration) }) else {
+///     panic!("it is not registered there");
+/// };
+/// // SAFETY: as above.
+/// unsafe { owner.unregister(registration)? };
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct UnregisterError(pub Registration);
 

@@ -46,6 +46,20 @@ const FP_BELOW_NEXT_SP: Option<usize> = if cfg!(target_arch = "s390x") {
 /// between the two would count as passed.
 ///
 /// A walk to the end is [`WalkEnd::Unproven`]: the end of the stack looks like code without tables.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use vmexternref_backtrace::BacktraceWalker;
+/// use vmexternref_core::{StackWalker, WalkEnd};
+///
+/// let mut frames = 0;
+/// let end = BacktraceWalker.walk(&mut |_| {
+///     frames += 1;
+///     ControlFlow::Continue(())
+/// });
+/// assert_eq!(end, WalkEnd::Unproven);
+/// assert!(frames > 0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BacktraceWalker;
 

@@ -4,6 +4,17 @@
 ///
 /// An interpreter's host records the same words itself, with
 /// [`ActivationRecord::write`](crate::ActivationRecord::write).
+///
+/// ```
+/// use vmexternref_frame_pointer::{Activation, ActivationRecord};
+///
+/// let record = ActivationRecord::new();
+/// // An interpreter has called the host from 0x1024.
+/// let activation = Activation { exit_pc: 0x1024, exit_fp: 0x8000, entry_fp: 0x8100 };
+/// // SAFETY: nothing walks these frames, which are made up.
+/// unsafe { record.write(activation) };
+/// assert_eq!(record.exit_pc(), 0x1024);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activation {
     /// The return address of the exit trampoline.
