@@ -20,7 +20,7 @@ fi
 for workspace in . tests/bare-metal tests/fuzz; do
     for check in licenses bans sources; do
         count_run "cargo deny check $check in $workspace" \
-            "$tools/bin/cargo-deny" --manifest-path "$workspace/Cargo.toml" --log-level error check --config "$PWD/deny.toml" "$check"
+            "$tools/bin/cargo-deny" --manifest-path "$workspace/Cargo.toml" --log-level error --config "$PWD/deny.toml" check "$check"
     done
 done
 finish
