@@ -174,8 +174,8 @@ impl fmt::Display for WalkEnd {
 ///
 /// struct CallStack(RefCell<Vec<Frame>>);
 ///
-/// // SAFETY: whoever calls and returns keeps the list true, so it has every frame. It is not changed
-/// // during a walk, which runs no other code.
+/// // SAFETY: whoever calls and returns keeps the list true, so it has every frame. Nothing changes
+/// // it during a walk, which runs no other code.
 /// unsafe impl StackWalker for CallStack {
 ///     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
 ///         for &frame in self.0.borrow().iter().rev() {
