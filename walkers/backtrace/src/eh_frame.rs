@@ -172,8 +172,8 @@ mod tests {
     }
 
     const TERMINATOR: [u8; 4] = [0; 4];
-    /// Version 1, "zR", factors 1 and -8, register 14, addresses of four bytes, `def_cfa`, nops.
-    const CIE: &[u8] = b"\x01zR\0\x01\x78\x0e\x01\x1b\x0c\x07\x08\0\0\0\0";
+    /// Version 1, "zR", factors 1 and -8, register 8 of every processor, addresses of four bytes, `def_cfa`, nops.
+    const CIE: &[u8] = b"\x01zR\0\x01\x78\x08\x01\x1b\x0c\x07\x08\0\0\0\0";
     /// Start, size, no augmentation data, `advance_loc`, `def_cfa_offset`.
     const FDE: &[u8] = b"\x10\0\0\0\x20\0\0\0\0\x41\x0e\x10";
 
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn a_cie_must_be_understood() {
         let body = |augmentation: &[u8], data: &[u8]| {
-            [b"\x01", augmentation, b"\0\x01\x78\x0e", data].concat()
+            [b"\x01", augmentation, b"\0\x01\x78\x08", data].concat()
         };
         for (cie, expected) in [
             (replaced(CIE, 0, 2), Error::Version(0)),
@@ -351,7 +351,7 @@ mod tests {
             assert_eq!(check(&table(CIE, &fde)), Err(expected), "{fde:x?}");
         }
         // The function's data is too short for its LSDA.
-        let with_lsda = b"\x01zLR\0\x01\x78\x0e\x02\x1b\x1b\x0c\x07\x08";
+        let with_lsda = b"\x01zLR\0\x01\x78\x08\x02\x1b\x1b\x0c\x07\x08";
         let at = entry(0, with_lsda).len();
         let fde = b"\x10\0\0\0\x20\0\0\0\x03\0\0\0\x41";
         assert_eq!(check(&table(with_lsda, fde)), Err(Error::Truncated(at)));
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn any_bytes_are_judged_without_a_panic() {
         // With a personality, an LSDA and an expression.
-        let cie = b"\x01zPLRS\0\x01\x78\x0e\x07\x9b\x01\0\0\0\x1b\x1b\x0f\x03\x77\x08\x06";
+        let cie = b"\x01zPLRS\0\x01\x78\x08\x07\x9b\x01\0\0\0\x1b\x1b\x0f\x03\x77\x08\x06";
         let fde = b"\x10\0\0\0\x20\0\0\0\x04\x01\0\0\0\x0a\x41\x0e\x10\x0b";
         let wholes = [table(CIE, FDE), table(cie, fde)];
         assert!(wholes.iter().all(|whole| check(whole).is_ok()));

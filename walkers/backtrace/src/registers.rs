@@ -26,6 +26,9 @@ const GENERAL: Option<u16> = if cfg!(target_arch = "x86_64") {
     Some(31)
 } else if cfg!(target_arch = "s390x") {
     Some(15)
+} else if cfg!(target_arch = "x86") {
+    // The return address.
+    Some(8)
 } else {
     None
 };
@@ -44,13 +47,14 @@ const OTHERS: &[RangeInclusive<u16>] = if cfg!(target_arch = "aarch64") {
     // The floating-point registers.
     &[16..=31]
 } else {
+    // A function on x86 restores none.
     &[]
 };
 
 #[cfg(test)]
 mod tests {
     use super::{is_general, is_restorable};
-    use gimli::{AArch64, Register, RiscV, X86_64};
+    use gimli::{AArch64, Register, RiscV, X86, X86_64};
 
     #[test]
     fn callee_saved_registers_can_be_restored_and_others_cannot() {
@@ -79,6 +83,9 @@ mod tests {
         } else if cfg!(target_arch = "s390x") {
             let general = [6, 11, 13, 14, 15].map(Register);
             (general, vec![Register(24), Register(31)], Register(32))
+        } else if cfg!(target_arch = "x86") {
+            let general = [X86::EBX, X86::EBP, X86::ESP, X86::EDI, X86::RA];
+            (general, Vec::new(), Register(9))
         } else {
             return;
         };
