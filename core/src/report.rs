@@ -133,7 +133,9 @@ pub struct GcReport {
     pub freed: usize,
     /// Roots that no contract allows: misaligned words, or words in no entry of the table.
     ///
-    /// Everything is kept, and roots that were found to be boxes are inserted into the table.
+    /// Everything is kept. Roots that were found to be boxes are inserted into the table, but not
+    /// where it [verifies](crate::VMExternRefActivationsTable::set_verification), which looks at no
+    /// such box.
     pub contract_breaks: usize,
     /// Roots in no entry of a table that allows [foreign
     /// roots](crate::VMExternRefActivationsTable::allow_foreign_roots).

@@ -172,7 +172,8 @@ mod tests {
     }
 
     const TERMINATOR: [u8; 4] = [0; 4];
-    /// Version 1, "zR", factors 1 and -8, register 8 of every processor, addresses of four bytes, `def_cfa`, nops.
+    /// Version 1, "zR", factors 1 and -8, register 8, which every processor has, addresses of four
+    /// bytes, `def_cfa`, nops.
     const CIE: &[u8] = b"\x01zR\0\x01\x78\x08\x01\x1b\x0c\x07\x08\0\0\0\0";
     /// Start, size, no augmentation data, `advance_loc`, `def_cfa_offset`.
     const FDE: &[u8] = b"\x10\0\0\0\x20\0\0\0\0\x41\x0e\x10";

@@ -102,10 +102,12 @@ mod tests {
 
     #[test]
     fn what_linkers_and_compilers_emit_is_accepted() {
-        // The table of a linker for its jump stubs: `sp + 8 + ((pc & 15) >= 11) * 8`. On s390x, the
-        // register for `pc` that x86-64 has is none for addresses; `r14` stands in.
+        // The table of a linker for its jump stubs: `sp + 8 + ((pc & 15) >= 11) * 8`. Elsewhere the
+        // register for `pc` that x86-64 has may be none for addresses; `r14` stands in on s390x.
         let pc = if cfg!(target_arch = "s390x") {
             0x7e
+        } else if cfg!(target_arch = "x86") {
+            0x78
         } else {
             0x80
         };
