@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::layout::WORD;
     use crate::module_maps::Found;
+    use crate::stack_map::StackMapError;
 
     const CODE_BYTES: u32 = 0x1000;
 
@@ -195,6 +196,45 @@ mod tests {
         shifted.extend(&bytes);
         assert_eq!(live(&shifted[1..]), expected);
         assert_eq!(live(&[]), []);
+    }
+
+    /// A compiler on a 64-bit machine wrote it, for `tests/programs/deep_recursion.wat` as bytecode
+    /// for 32-bit machines. References are four bytes apart.
+    const FOR_NARROW_WORDS: [u32; 36] = [
+        7, 166, 190, 214, 236, 268, 286, 304, 0, 3, 6, 9, 12, 15, 18, // offsets, positions
+        80, 1, 0b1000, 80, 1, 0b1100, 80, 1, 0b1110, 80, 1, 0b1111, // on the way down
+        80, 1, 0b0111, 80, 1, 0b0011, 80, 1, 0b0001, // on the way up
+    ];
+
+    #[test]
+    fn a_section_for_narrow_words_is_read_right_or_refused() {
+        let expected = vec![
+            (166, vec![3]),
+            (190, vec![2, 3]),
+            (214, vec![1, 2, 3]),
+            (236, vec![0, 1, 2, 3]),
+            (268, vec![0, 1, 2]),
+            (286, vec![0, 1]),
+            (304, vec![0]),
+        ];
+        let bytes = little_endian(&FOR_NARROW_WORDS);
+        if WORD == 4 {
+            assert_eq!(live(&bytes), expected);
+            return;
+        }
+        let refused = read(&bytes).unwrap_err();
+        assert_eq!(refused, RegisterError::StackMap(StackMapError::Unaligned));
+        // Each map alone: one whose references begin at words here is the same bytes.
+        let maps = FOR_NARROW_WORDS[15..].chunks(3);
+        for ((offset, narrow), map) in expected.into_iter().zip(maps) {
+            let bytes = section(&[(u32::try_from(offset).unwrap(), map)]);
+            if narrow == [0] {
+                assert_eq!(live(&bytes), [(offset, narrow)]);
+            } else {
+                let refused = read(&bytes).unwrap_err();
+                assert_eq!(refused, RegisterError::StackMap(StackMapError::Unaligned));
+            }
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ compiler() {
 
 # Builds the package $1 for the target $2, with more options of Cargo from $3 on.
 build_kernel() {
-    local flags=(build --quiet --release --locked -p "$1" --target "$2" "${@:3}")
+    local flags=(build --quiet --locked -p "$1" --target "$2" "${@:3}")
     (
         cd "$here"
         if [ $rust = rustup ]; then

@@ -15,7 +15,7 @@ package=bare-metal-smallest
 
 # Builds the smallest host for the host $1 with the features $2, as the file $3.
 build_smallest() {
-    build_kernel $package "$(target_of "$1")" --features "$2"
+    build_kernel $package "$(target_of "$1")" --release --features "$2"
     cp "$CARGO_TARGET_DIR/$(target_of "$1")/release/$package" "$3"
 }
 

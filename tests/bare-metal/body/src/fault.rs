@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use core::ops::ControlFlow;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::{Store, WeakStore};
-use vmexternref_frame_pointer::ActivationsWalker;
 
 /// The fault to plant, as `BREAK` named it when this was compiled.
 const FAULT: Option<&str> = option_env!("BREAK");
@@ -49,7 +48,7 @@ unsafe impl StackWalker for Forgetful {
             return WalkEnd::Complete;
         };
         let mut overlooked = true;
-        ActivationsWalker::new(store.record()).walk(&mut |frame| {
+        store.activations().walk(&mut |frame| {
             overlooked = !overlooked;
             if overlooked {
                 ControlFlow::Continue(())

@@ -1,32 +1,29 @@
 //! The machine that a host brings, and the run of all tests on it.
 
+use crate::engine::Engine;
 use crate::guests::PROGRAMS;
 use crate::measured_heap::HeapMeter;
 use crate::report::Report;
 use crate::session::Surroundings;
 use crate::{basics, exhaustion, programs};
-use alloc::rc::Rc;
 use core::fmt::{self, Write};
-use vmexternref_engine_runtime::CodePlacer;
 
-/// A console, a heap and executable memory.
-///
-/// The machine also has a stack of two mebibytes.
-pub struct Machine<'m, P> {
+/// A console, a heap and what runs the guests.
+pub struct Machine<'m> {
     /// The sink of all lines.
     pub console: &'m mut dyn Write,
     /// The global allocator.
     pub heap: &'static dyn HeapMeter,
-    /// Executable memory.
-    pub placer: P,
+    /// What runs the guests.
+    pub engine: Engine,
 }
 
 /// Runs all tests. Returns whether every one passed.
-pub fn run<P: CodePlacer + 'static>(machine: Machine<'_, P>) -> bool {
+pub fn run(machine: Machine<'_>) -> bool {
     let mut report = Report::new(machine.console);
     let surroundings = Surroundings {
         heap: machine.heap,
-        placer: Rc::new(machine.placer),
+        engine: machine.engine,
     };
     basics::test(&mut report);
     programs::test(&mut report, &surroundings);
@@ -36,7 +33,7 @@ pub fn run<P: CodePlacer + 'static>(machine: Machine<'_, P>) -> bool {
     report.passed()
 }
 
-impl<P> fmt::Debug for Machine<'_, P> {
+impl fmt::Debug for Machine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Machine").finish_non_exhaustive()
     }

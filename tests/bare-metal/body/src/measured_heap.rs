@@ -6,7 +6,6 @@ use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Counts the bytes that the allocator `A` hands out, and can refuse every n-th request.
-#[derive(Debug)]
 pub struct MeasuredHeap<A> {
     memory: A,
     in_use: AtomicUsize,
@@ -28,6 +27,12 @@ impl<A> MeasuredHeap<A> {
             since_failure: AtomicUsize::new(0),
             failures: AtomicUsize::new(0),
         }
+    }
+
+    /// The allocator that it measures.
+    #[must_use]
+    pub const fn memory(&self) -> &A {
+        &self.memory
     }
 
     /// Counts a request. Returns whether it has to fail.
@@ -81,7 +86,7 @@ pub trait HeapMeter: fmt::Debug {
     fn failures(&self) -> usize;
 }
 
-impl<A: fmt::Debug> HeapMeter for MeasuredHeap<A> {
+impl<A> HeapMeter for MeasuredHeap<A> {
     fn in_use(&self) -> usize {
         self.in_use.load(Relaxed)
     }
@@ -101,5 +106,11 @@ impl<A: fmt::Debug> HeapMeter for MeasuredHeap<A> {
 
     fn failures(&self) -> usize {
         self.failures.load(Relaxed)
+    }
+}
+
+impl<A> fmt::Debug for MeasuredHeap<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeasuredHeap").finish_non_exhaustive()
     }
 }

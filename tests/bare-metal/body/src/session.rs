@@ -1,5 +1,6 @@
 //! A store with everything that guests import, and the totals of its collections.
 
+use crate::engine::Engine;
 use crate::fault;
 use crate::guests::Guest;
 use crate::host::{self, Silent};
@@ -8,26 +9,20 @@ use crate::report::{equal, words};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
-use vmexternref_core::{GcOutcome, GcReport, StackMapRegistry};
+use vmexternref_core::{GcOutcome, GcReport};
 use vmexternref_engine_host::{Census, Host};
-use vmexternref_engine_runtime::{
-    CodePlacer, Extern, Instance, Limits, Linker, Module, ObjectFile, Store, Val,
-};
-
-/// Bytes of stack that guests may use. The host has twice as many.
-const STACK_BYTES: usize = 1 << 20;
+use vmexternref_engine_runtime::{Extern, Instance, Linker, Module, ObjectFile, Store, Val};
 
 /// The parts of the machine that a session uses.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     /// The global allocator.
     pub(crate) heap: &'static dyn HeapMeter,
-    /// Executable memory.
-    pub(crate) placer: Rc<dyn CodePlacer>,
+    /// What runs the guests.
+    pub(crate) engine: Engine,
 }
 
 /// A store, and the host that counts and collects its objects.
@@ -79,14 +74,7 @@ impl fmt::Display for Totals {
 impl Session {
     /// A store without any guest.
     pub(crate) fn new(surroundings: &Surroundings) -> Result<Self, String> {
-        let limits = Limits {
-            stack_bytes: STACK_BYTES,
-            table_slots_initial: 64,
-            max_memory_pages: 16,
-            ..Limits::default()
-        };
-        let registry = Arc::new(StackMapRegistry::new());
-        let store = Store::new(registry, limits, Rc::clone(&surroundings.placer));
+        let store = surroundings.engine.store().map_err(words)?;
         let totals = Rc::new(Cell::new(Totals::default()));
         let seen = Rc::clone(&totals);
         store.set_gc_observer(Box::new(move |report| seen.set(seen.get().add(report))));

@@ -2,7 +2,7 @@
 //!
 //! Its output is the reference for every other host.
 
-use bare_metal_body::{Machine, MeasuredHeap};
+use bare_metal_body::{Engine, Machine, MeasuredHeap};
 use std::alloc::System;
 use std::fmt;
 use std::io::{self, Write};
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let passed = bare_metal_body::run(Machine {
         console: &mut Console,
         heap: &HEAP,
-        placer: CodeMemory::default(),
+        engine: Engine::native(CodeMemory::default()),
     });
     if passed {
         ExitCode::SUCCESS

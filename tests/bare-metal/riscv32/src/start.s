@@ -1,4 +1,4 @@
-# From QEMU's entry in machine mode to Rust: vectors, memory for statics. There is no paging.
+# From QEMU's entry in machine mode to Rust: vectors, a guard, memory for statics. There is no paging.
 
 .section .text.start, "ax"
 .global start
@@ -6,6 +6,11 @@ start:
     csrw mie, zero
     la t0, fault
     csrw mtvec, t0
+    lui t0, %hi(stack_guard)        # PMP: the region below the stack, as NAPOT, is locked
+    addi t0, t0, %lo(stack_guard)   # without access
+    csrw pmpaddr0, t0
+    li t0, 0x98
+    csrw pmpcfg0, t0
     la sp, stack_top
     la t0, data_start
     la t1, data_end

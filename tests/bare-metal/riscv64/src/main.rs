@@ -5,7 +5,7 @@
 #![no_std]
 #![no_main]
 
-use bare_metal_body::{FixedMemory, Machine, MeasuredHeap, RamPlacer};
+use bare_metal_body::{Engine, FixedMemory, Machine, MeasuredHeap, RamPlacer};
 use core::arch::{asm, global_asm};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
@@ -57,7 +57,7 @@ extern "C" fn kernel_main() -> ! {
     exit(bare_metal_body::run(Machine {
         console: &mut Console,
         heap: &HEAP,
-        placer,
+        engine: Engine::native(placer),
     }))
 }
 

@@ -36,6 +36,7 @@ pub(super) type Shared = Rc<Context>;
 /// The limits of a store.
 const LIMITS: Limits = Limits {
     stack_bytes: STACK_BYTES,
+    interpreter_stack_bytes: STACK_BYTES,
     ..Limits::DEFAULT
 };
 

@@ -64,8 +64,10 @@ impl Settings {
     /// Guests may use the whole stack except the host's share of
     /// [`on_guest_stack`](crate::on_guest_stack).
     pub fn new(walker: WalkerKind, stack: Range<usize>) -> Self {
+        let stack_bytes = stack.len().saturating_sub(HOST_SHARE);
         let limits = Limits {
-            stack_bytes: stack.len().saturating_sub(HOST_SHARE),
+            stack_bytes,
+            interpreter_stack_bytes: stack_bytes,
             ..Limits::default()
         };
         Self {

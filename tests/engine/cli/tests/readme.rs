@@ -161,6 +161,10 @@ fn the_engine_s_readme_and_help_state_every_limit() {
     let limits = Limits::default();
     for row in [
         format!("| bytes of stack | {}", limits.stack_bytes),
+        format!(
+            "| bytes of the interpreter's stack | {}",
+            limits.interpreter_stack_bytes
+        ),
         format!("| pages of a memory | {} |", limits.max_memory_pages),
         format!("| elements of a table | {} |", limits.max_table_elements),
     ] {

@@ -31,8 +31,9 @@ impl ObjectFile {
         };
         let required = |name| section(name).ok_or(ObjectFileError::MissingSection(name));
         let description = Description::read(required(MODULE)?)?;
-        let (text, unwind) = (required(TEXT)?, required(UNWIND)?);
-        let stack_maps = section(STACK_MAPS).unwrap_or_default();
+        let text = required(TEXT)?;
+        let [unwind, stack_maps] =
+            [UNWIND, STACK_MAPS].map(|name| section(name).unwrap_or_default());
         if description.checksum != checksum([text, unwind, stack_maps, description.module]) {
             return Err(ObjectFileError::Damaged);
         }

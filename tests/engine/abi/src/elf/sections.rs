@@ -3,7 +3,7 @@
 //! | section | contents |
 //! | --- | --- |
 //! | `.text` | machine code, which runs at any address without relocation |
-//! | `.vmexternref.eh_frame` | unwind tables, valid only directly behind the text |
+//! | `.vmexternref.eh_frame` | unwind tables, valid only directly behind the text; absent if there is none |
 //! | `.wasmtime.stackmap` | stack maps, as `wasmtime-environ` writes and reads them; absent if there is none |
 //! | `.vmexternref.module` | version, checksum, and the module's description in `postcard` |
 //!

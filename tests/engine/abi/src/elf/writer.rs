@@ -43,10 +43,11 @@ impl ObjectFile {
         let mut object = empty(module.target)?;
         let text = append_text(&mut object, text);
         name_functions(&mut object, text, module);
-        append_data(&mut object, UNWIND, unwind);
         append_data(&mut object, MODULE, &description.write());
-        if !stack_maps.is_empty() {
-            append_data(&mut object, STACK_MAPS, stack_maps);
+        for (name, bytes) in [(UNWIND, unwind), (STACK_MAPS, stack_maps)] {
+            if !bytes.is_empty() {
+                append_data(&mut object, name, bytes);
+            }
         }
         let mut file = object.write().map_err(WriteError::Format)?;
         if module.target.architecture == Architecture::Pulley {
@@ -64,6 +65,7 @@ fn empty(target: Target) -> Result<Object<'static>, WriteError> {
     let architecture = match target.architecture {
         Architecture::X86_64 => object::Architecture::X86_64,
         Architecture::Aarch64 => object::Architecture::Aarch64,
+        Architecture::Pulley if target.pointer_bytes == 4 => object::Architecture::Riscv32,
         Architecture::Riscv64 | Architecture::Pulley => object::Architecture::Riscv64,
         Architecture::S390x => object::Architecture::S390x,
         Architecture::Other => return Err(WriteError::UnknownMachine),

@@ -140,9 +140,9 @@ mod tests {
     use vmexternref_engine_abi::CompiledModule;
     use vmexternref_frame_pointer::ActivationRecord;
 
-    fn store(stack_bytes: usize) -> Option<Store> {
+    fn store(interpreter_stack_bytes: usize) -> Option<Store> {
         let limits = Limits {
-            stack_bytes,
+            interpreter_stack_bytes,
             ..Limits::default()
         };
         Store::interpreted(Arc::new(StackMapRegistry::new()), limits).ok()

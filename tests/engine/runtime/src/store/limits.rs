@@ -5,12 +5,14 @@
 pub struct Limits {
     /// Bytes of native stack below the outermost call that Wasm frames may occupy.
     ///
-    /// In a store that interprets bytecode, its frames lie on a stack of the interpreter's, which
-    /// has as many bytes. The limit on the native stack is for calls that nest.
+    /// In a store that interprets bytecode, no frame of Wasm lies there. The limit is then for
+    /// calls that nest.
     ///
     /// The host leaves more stack free for host functions, collections and destructors. Stores
     /// whose calls nest on one stack need the sum of their stacks.
     pub stack_bytes: usize,
+    /// Bytes of the interpreter's stack, in a store that interprets bytecode.
+    pub interpreter_stack_bytes: usize,
     /// Initial slots of the activations table.
     pub table_slots_initial: usize,
     /// The most slots that the activations table may have.
@@ -22,9 +24,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A mebibyte of stack, a gibibyte per memory, ten million elements per table.
+    /// A mebibyte of each stack, a gibibyte per memory, ten million elements per table.
     pub const DEFAULT: Self = Self {
         stack_bytes: 1 << 20,
+        interpreter_stack_bytes: 1 << 20,
         table_slots_initial: 512,
         table_slots_maximum: usize::MAX,
         max_memory_pages: 1 << 14,

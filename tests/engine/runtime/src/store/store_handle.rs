@@ -57,8 +57,8 @@ impl Store {
 
     /// An empty store that interprets its modules, which are compiled to bytecode.
     ///
-    /// The interpreter has a stack of [`Limits::stack_bytes`] for frames of Wasm. The stack of the
-    /// host's own calls has the same limit.
+    /// The interpreter has a stack of [`Limits::interpreter_stack_bytes`] for frames of Wasm.
+    /// [`Limits::stack_bytes`] limits the stack of the host's own calls.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Store {
         limits: Limits,
     ) -> Result<Self, OutOfMemory> {
         let engine = Engine::Pulley;
-        let stack = engine.stack(limits.stack_bytes)?;
+        let stack = engine.stack(limits.interpreter_stack_bytes)?;
         Ok(Self {
             inner: Rc::new(StoreInner::new(registry, limits, engine, stack)),
         })

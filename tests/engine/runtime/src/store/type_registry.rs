@@ -41,38 +41,40 @@ impl TypeRegistry {
 
     /// The ids of all types, in their order.
     pub(crate) fn intern_all(&self, types: &[FuncType]) -> Result<Owned<[u32]>, OutOfMemory> {
+        let count = u32::try_from(types.len()).map_err(|_| OutOfMemory(()))?;
         let mut order = Vec::new();
         let reserved = order.try_reserve_exact(types.len());
         reserved.map_err(|_| OutOfMemory(()))?;
-        order.extend(types.iter().enumerate());
-        order.sort_unstable_by(|one, other| one.1.cmp(other.1));
+        order.extend(0..count);
+        sort_by_type(&mut order, &|index| &types[index as usize]);
         self.sorted
             .borrow_mut()
             .try_reserve(types.len())
             .map_err(|_| OutOfMemory(()))?;
         let ids = try_collect(types.len(), types.iter().map(|_| Cell::new(0)))?;
         let known = self.entries.len();
-        let added = self.add_sorted(&order, &ids);
+        let added = self.add_sorted(types, &order, &ids);
         // Those that are new are known from now on, also where another one found no memory.
         if self.entries.len() > known {
-            let compare = |one: &u32, other: &u32| self.entry(*one).ty.cmp(&self.entry(*other).ty);
-            self.sorted.borrow_mut().sort_unstable_by(compare);
+            sort_by_type(&mut self.sorted.borrow_mut(), &|id| &self.entry(id).ty);
         }
         added?;
         try_collect(ids.len(), ids.iter().map(Cell::get))
     }
 
-    /// Finds or adds types, which are sorted, and sets the id of each. New ones end the list of
-    /// ids.
+    /// Finds or adds types in an order that sorts them, and sets the id of each. New ones end the
+    /// list of ids.
     fn add_sorted(
         &self,
-        types: &[(usize, &FuncType)],
+        types: &[FuncType],
+        order: &[u32],
         ids: &[Cell<u32>],
     ) -> Result<(), OutOfMemory> {
         let mut sorted = self.sorted.borrow_mut();
         let known = sorted.len();
         let mut last = None;
-        for &(index, ty) in types {
+        for &index in order {
+            let ty = &types[index as usize];
             let id = match (
                 last,
                 sorted[..known].binary_search_by(|&id| self.entry(id).ty.cmp(ty)),
@@ -86,7 +88,7 @@ impl TypeRegistry {
                 }
             };
             last = Some((id, ty));
-            ids[index].set(id);
+            ids[index as usize].set(id);
         }
         Ok(())
     }
@@ -115,6 +117,13 @@ impl TypeRegistry {
         // borrowed.
         unsafe { entry.as_ref() }
     }
+}
+
+/// Sorts numbers by the types that they stand for.
+///
+/// A sort is large where code is: this one serves both lists.
+fn sort_by_type<'t>(numbers: &mut [u32], type_of: &dyn Fn(u32) -> &'t FuncType) {
+    numbers.sort_unstable_by(|&one, &other| type_of(one).cmp(type_of(other)));
 }
 
 /// A copy of a type. Fails instead of aborting when there is no memory.
