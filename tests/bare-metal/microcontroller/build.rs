@@ -3,7 +3,7 @@
 use std::env;
 
 /// Bytes of the stack.
-const STACK: usize = 48 << 10;
+const STACK: usize = 41 << 10;
 
 fn main() {
     let machine = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {

@@ -9,14 +9,9 @@ use alloc::format;
 pub(crate) fn test(report: &mut Report<'_>, surroundings: &Surroundings) {
     for guest in PROGRAMS {
         report.test(guest.name, || {
-            surroundings.heap.reset_high_water();
             let (_, totals) = run(surroundings, guest, &[])?;
             Ok(format!("{totals}"))
         });
-        report.measured(format_args!(
-            "high water {}",
-            surroundings.heap.high_water()
-        ));
     }
     report.test(STACK_OVERFLOW.name, || {
         run(surroundings, &STACK_OVERFLOW, &[])?;

@@ -20,7 +20,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 
 /// Bytes of the stack that calls may use that nest. The host has the rest.
-const STACK_BYTES: usize = 44 << 10;
+const STACK_BYTES: usize = 33 << 10;
 
 /// Bytes of the interpreter's stack.
 const INTERPRETER_STACK_BYTES: usize = 18 << 10;

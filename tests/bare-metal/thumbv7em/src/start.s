@@ -1,4 +1,4 @@
-@ From the reset vector to Rust: floating point, memory for statics. Vectors of a Cortex-M4.
+@ From the reset vector to Rust: floating point, a guard, memory for statics. Vectors of a Cortex-M4.
 
 .syntax unified
 .thumb
@@ -18,6 +18,13 @@ start:
     ldr r0, =0xe000ed88             @ CPACR: full access to coprocessors 10 and 11
     ldr r1, [r0]
     orr r1, r1, #(0xf << 20)
+    str r1, [r0]
+    ldr r0, =0xe000ed94             @ MPU: no access to the 64 KiB below the stack, else the default map
+    ldr r1, =stack_guard + 0x10     @ RBAR: region 0
+    str r1, [r0, #8]
+    ldr r1, =0x1000001f             @ RASR: 2^16 bytes, no access
+    str r1, [r0, #12]
+    movs r1, #5                     @ CTRL: on, also for privileged code
     str r1, [r0]
     dsb
     isb
