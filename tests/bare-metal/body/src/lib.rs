@@ -1,8 +1,8 @@
 //! The tests that every host runs, the same on each machine.
 //!
 //! *You provide* a [`Machine`]: a console, a heap and what runs the guests. *You get* [`run`],
-//! which prints a line for each test. The line has to be the same on every machine. Lines that start
-//! with `measured` may differ.
+//! which prints a line for each test. The line has to be the same on every machine. Lines that
+//! start with `measured` may differ.
 //!
 //! Feature `interpreted` is for microcontrollers, on which the guests are bytecode.
 
