@@ -3,14 +3,10 @@
 //! The input of a number is always the same. A failure prints the number, with which `inputs NAME 1
 //! NUMBER` repeats it.
 
-use arbitrary::Unstructured;
 use std::env;
 use std::error::Error;
 use std::panic;
 use vmexternref_loaders::{LOADERS, Loader};
-
-/// Random bytes that each input is made of.
-const ENTROPY: usize = 512;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -23,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     (loader.seeds)();
     let mut bytes = 0;
     for number in first..first + count {
-        let input = input(loader, number);
+        let input = loader.input(number);
         bytes += input.len();
         if panic::catch_unwind(|| loader.check(&input)).is_err() {
             return Err(format!("{} fails at input {number}: {input:02x?}", loader.name).into());
@@ -34,23 +30,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         loader.name
     );
     Ok(())
-}
-
-/// The input of that number.
-fn input(loader: &Loader, number: u64) -> Vec<u8> {
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03;
-    // SplitMix64, by Sebastiano Vigna.
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = state;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    };
-    let entropy: Vec<u8> = (0..ENTROPY / 8)
-        .flat_map(|_| next().to_le_bytes())
-        .collect();
-    let made = loader.arbitrary(&mut Unstructured::new(&entropy));
-    // Without bytes left, the input is what there was.
-    made.unwrap_or(entropy)
 }

@@ -7,8 +7,10 @@
 //! shows to the host and how the run ends. It also knows who holds each object, so it foretells how
 //! many are left: after each collection within bounds, and at the end exactly.
 //!
-//! Each program runs in every [`Configuration`]. The test and the long run share [`check`].
+//! Each program runs in every [`Configuration`]. The test, the long run and `tests/soak`
+//! share [`check`]. [`run_case`] names it by a seed.
 
+mod case;
 mod configuration;
 mod emitter;
 mod generator;
@@ -17,6 +19,7 @@ mod program;
 mod run;
 mod tally;
 
+pub use case::run_case;
 pub use configuration::Configuration;
 pub use tally::Tally;
 
@@ -51,7 +54,7 @@ pub fn check(u: &mut Unstructured<'_>, tally: &mut Tally) -> Result<()> {
             run::run(&mut binaries, &outcome, configuration, &stack);
         }
     });
-    agreed.unwrap_or_else(|error| panic!("{error}\n{program:#?}"));
+    agreed.unwrap_or_else(|error| panic!("{error}"));
     tally.count(&program, &outcome);
     Ok(())
 }
