@@ -201,7 +201,10 @@ impl<'p> Emitter<'p> {
             Op::BrTable(ref depths, default) => sink.br_table(depths.iter().copied(), default),
             Op::Return => sink.return_(),
             Op::Unreachable => sink.unreachable(),
-            _ => return self.calls_and_blocks(sink, op),
+            _ => {
+                self.calls_and_blocks(sink, op);
+                sink
+            }
         };
     }
 
