@@ -1,8 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of core, walkers and shim, the engine's programs, and random ones of its model, under AddressSanitizer
-# with leak detection.
-#
-#   asan.sh [COUNT]    with so many programs of the model, by default 50
+# Runs the tests of core, walkers and shim, and the engine's programs, under AddressSanitizer with leak detection.
 #
 # The library's own quarantine stays on in these builds: it reports what passes through the library, the sanitizer the rest.
 set -euo pipefail
@@ -40,7 +37,4 @@ for walker in activations backtrace current-frame; do
         done
     done
 done
-programs=${1:-50}
-count_run "$programs programs of the engine's model" \
-    cargo run --quiet --locked --target "$host" -p vmexternref-engine-model --example programs -- "$programs"
 finish

@@ -7,7 +7,7 @@ use std::env;
 use std::fs;
 use std::hash::RandomState;
 use std::panic::catch_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use vmexternref_engine::{Invocation, Settings, on_guest_stack, run_module};
 use vmexternref_engine_model::Configuration;
@@ -128,7 +128,7 @@ impl Draw {
     }
 }
 
-fn run_guest(path: &PathBuf, configuration: Configuration) -> bool {
+fn run_guest(path: &Path, configuration: Configuration) -> bool {
     let ran = on_guest_stack(STACK, |stack| {
         let mut settings = Settings::new(configuration.walker, stack);
         settings.engine = configuration.engine;
