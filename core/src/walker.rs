@@ -33,8 +33,8 @@ pub struct Frame {
     /// A collection keeps everything if such a frame lies in no registered module. Frames between
     /// an exit and an entry trampoline are such frames.
     ///
-    /// Say it of each frame that you know to be compiled. Without it, a frame in no registered module
-    /// passes for the host's, and what it holds is freed.
+    /// Say it of each frame that you know to be compiled. Without it, a frame in no registered
+    /// module passes for the host's, and what it holds is freed.
     pub compiled: bool,
     /// Whether the frame lies on another stack than the frame visited before it.
     pub new_stack: bool,
