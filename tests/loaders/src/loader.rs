@@ -4,9 +4,7 @@ use crate::counting::Bound;
 use crate::mutation::mutate;
 use crate::{object_file, seeds, stack_maps, text, unwind_tables, wasm};
 use arbitrary::{Result as Arbitrary, Unstructured};
-
-/// Random bytes that each numbered input is made of.
-const ENTROPY: usize = 512;
+use vmexternref_model::bytes_of;
 
 /// Something that reads bytes.
 #[derive(Clone, Copy, Debug)]
@@ -84,18 +82,7 @@ impl Loader {
     /// The input of that number, the same on every machine.
     #[must_use]
     pub fn input(&self, number: u64) -> Vec<u8> {
-        let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03;
-        // SplitMix64, by Sebastiano Vigna.
-        let mut next = || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut word = state;
-            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            word ^ (word >> 31)
-        };
-        let entropy: Vec<u8> = (0..ENTROPY / 8)
-            .flat_map(|_| next().to_le_bytes())
-            .collect();
+        let entropy = bytes_of(number);
         let made = self.arbitrary(&mut Unstructured::new(&entropy));
         // Without bytes left, the input is what there was.
         made.unwrap_or(entropy)

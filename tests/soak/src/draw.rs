@@ -1,11 +1,9 @@
 //! What to run next.
 
-use arbitrary::Unstructured;
+use arbitrary::{Result, Unstructured};
 use core::fmt;
-use core::hash::{BuildHasher, Hasher};
 use std::env;
 use std::fs;
-use std::hash::RandomState;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -28,44 +26,6 @@ static GUESTS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
     modules
 });
 
-/// Numbers by the generator `SplitMix64` of Steele, Lea and Flood.
-pub(crate) struct Numbers {
-    seed: u64,
-    state: u64,
-}
-
-impl Numbers {
-    /// The numbers of that seed.
-    pub(crate) fn from_seed(seed: u64) -> Self {
-        Self { seed, state: seed }
-    }
-
-    /// The numbers of a seed that nobody knows before.
-    pub(crate) fn unforeseen() -> Self {
-        Self::from_seed(RandomState::new().build_hasher().finish())
-    }
-
-    /// The seed.
-    pub(crate) fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn choose<T>(&mut self, items: impl ExactSizeIterator<Item = T>) -> T {
-        let mut items = items;
-        let index = self.next() % items.len() as u64;
-        let index = usize::try_from(index).expect("it is less than a length");
-        items.nth(index).expect("the index is less than the length")
-    }
-}
-
 /// One case.
 pub(crate) enum Draw {
     /// The case of the model of the library that has this seed.
@@ -79,18 +39,22 @@ pub(crate) enum Draw {
 }
 
 impl Draw {
-    /// The next case. What takes long is drawn less often.
-    pub(crate) fn new(numbers: &mut Numbers) -> Self {
-        match numbers.next() % 20 {
-            0..=9 => Self::Library(numbers.next()),
-            10..=17 => Self::Loader(numbers.choose(LOADERS.iter()), numbers.next()),
-            18 => Self::Engine(numbers.next()),
+    /// The case of that number, the same on every machine. What takes long is drawn less often.
+    pub(crate) fn of(number: u64) -> Self {
+        let drawn = Self::from_bytes(&mut Unstructured::new(&bytes_of(number)));
+        drawn.expect("no choice is empty")
+    }
+
+    fn from_bytes(u: &mut Unstructured<'_>) -> Result<Self> {
+        Ok(match u.int_in_range(0..=19)? {
+            0..=9 => Self::Library(u.arbitrary()?),
+            10..=17 => Self::Loader(u.choose(&LOADERS)?, u.arbitrary()?),
+            18 => Self::Engine(u.arbitrary()?),
             _ => {
                 let ways: Vec<_> = Configuration::all().collect();
-                let way = numbers.choose(ways.into_iter());
-                Self::Guest(numbers.choose(GUESTS.iter()), way)
+                Self::Guest(u.choose(GUESTS.as_slice())?, *u.choose(&ways)?)
             }
-        }
+        })
     }
 
     /// The kind of case.

@@ -7,8 +7,9 @@
 mod draw;
 mod usage;
 
-use draw::{Draw, Numbers};
+use draw::Draw;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use usage::{Record, Usage};
@@ -24,12 +25,16 @@ fn main() -> ExitCode {
         eprintln!("usage: soak SECONDS [SEED]");
         return ExitCode::from(2);
     };
-    let mut numbers = match seed {
-        Some(Some(seed)) => Numbers::from_seed(seed),
-        _ => Numbers::unforeseen(),
+    let first = match seed {
+        Some(Some(seed)) => seed,
+        Some(None) => {
+            eprintln!("the seed is no number");
+            return ExitCode::from(2);
+        }
+        None => RandomState::new().build_hasher().finish(),
     };
-    println!("soak {seconds} {}", numbers.seed());
-    let (passed, mut failed, record) = soak(Duration::from_secs(seconds), &mut numbers);
+    println!("soak {seconds} {first}");
+    let (passed, mut failed, record) = soak(Duration::from_secs(seconds), first);
     println!("{record}");
     for growth in record.growth() {
         failed += 1;
@@ -39,13 +44,17 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// Runs cases for that long; how many passed and failed, and what the process used.
-fn soak(time: Duration, numbers: &mut Numbers) -> (u64, u64, Record) {
+/// Runs cases for that long, from number `first` on.
+///
+/// Returns how many passed and failed, and what the process used.
+fn soak(time: Duration, first: u64) -> (u64, u64, Record) {
     let (start, mut record) = (Instant::now(), Record::default());
     let (mut passed, mut failed) = (BTreeMap::new(), 0);
+    let mut number = first;
     while start.elapsed() < time {
         for _ in 0..ROUND {
-            let draw = Draw::new(numbers);
+            let draw = Draw::of(number);
+            number = number.wrapping_add(1);
             if draw.run() {
                 *passed.entry(draw.kind()).or_insert(0) += 1;
             } else {

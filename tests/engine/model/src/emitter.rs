@@ -37,7 +37,7 @@ const CALL_WITH: u32 = 5;
 const TRY_CALL: u32 = 6;
 
 /// The first function of the program; their indices are the same in all modules.
-const FIRST: u32 = 7;
+const FIRST: u32 = TRY_CALL + 1;
 
 /// The table of all functions, behind those of references.
 const FUNCTIONS: u32 = TABLES;

@@ -137,7 +137,7 @@ fn insert_references(store: &StoreInner, args: &[Val]) -> Result<(), OutOfMemory
 
 /// Calls `f` with `count` slots, on the stack if they are few.
 fn with_slots<R>(count: usize, f: impl FnOnce(&mut [u64]) -> R) -> Result<R, CallError> {
-    let mut few = [0; 8];
+    let mut few = [0; 16];
     if let Some(slots) = few.get_mut(..count) {
         return Ok(f(slots));
     }
