@@ -10,5 +10,5 @@ cd "$(dirname "$0")/../.."
 # Each thread that runs guests would get a heap of its own, which the C library keeps.
 export MALLOC_ARENA_MAX=1
 seconds=$((${1:-0} * 60))
-cargo build --quiet --locked -p vmexternref-soak
-exec "${CARGO_TARGET_DIR:-target}/debug/vmexternref-soak" $((seconds > 0 ? seconds : 30)) "${@:2}"
+cargo build --quiet --locked -p vmexternref-soak --example soak
+exec "${CARGO_TARGET_DIR:-target}/debug/examples/soak" $((seconds > 0 ? seconds : 30)) "${@:2}"
