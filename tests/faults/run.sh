@@ -18,7 +18,7 @@ here=$root/tests/faults
 work=${CARGO_TARGET_DIR:-$root/target}/faults
 tree=$work/tree
 rows=$work/rows
-limit=600 # seconds that a check may take; a fault may make it endless
+limit=600 # seconds that a check may run; a fault may make it endless
 host=$(rustc -vV | sed -n 's/^host: //p')
 mkdir -p "$tree" "$rows"
 # Faster to compile: nobody looks at a backtrace.
@@ -37,23 +37,28 @@ copy() {
     done
 }
 
-# Runs a command in the copy, and says what it did in $said. 2 if the fault does not compile.
+# Compiles what a check runs, however long that takes. 2 if the fault does not compile.
+compile() {
+    said=$(cd "$tree" && "$@" 2>&1 </dev/null) && return
+    grep -m 3 '^error' <<<"$said" >&2
+    return 2
+}
+
+# Runs a command in the copy within the limit, and says what it did in $said. 124 if it did not end.
 said=
 attempt() {
     local code=0
     said=$(cd "$tree" && timeout "$limit" "$@" 2>&1 </dev/null) || code=$?
-    if grep -q 'error: could not compile' <<<"$said"; then
-        grep -m 3 '^error' <<<"$said"
-        return 2
-    fi
-    return $((code != 0))
+    [ $code != 124 ] || said+=$'\n'"no end after $limit s"
+    return $code
 }
 
 # The test that failed, of what `cargo test` said.
 failed_test() {
     local name
     name=$(sed -n 's/^---- \(.*\) stdout ----$/\1/p; s/^test \(.*\) \.\.\. FAILED$/\1/p' <<<"$said" | head -n 1)
-    [ -n "$name" ] || name=$(grep -m 1 -oE 'signal: [0-9]+[^)]*|AddressSanitizer: [a-zA-Z-]+|LeakSanitizer: [a-z ]+' <<<"$said") || true
+    [ -n "$name" ] ||
+        name=$(grep -m 1 -oE 'signal: [0-9]+[^)]*|AddressSanitizer: [a-zA-Z-]+|LeakSanitizer: [a-z ]+|no end after [0-9]+ s' <<<"$said") || true
     echo "${name:-it fails}"
 }
 
@@ -68,15 +73,17 @@ features() { # package:features
 #
 # The unit tests come first: they are the fewest to compile.
 tests() {
-    local package part code
+    local package part tests
     for package in "$@"; do
         for part in --lib --tests; do
             [ "$package $part" != "vmexternref-model --lib" ] || continue
-            code=0
-            # shellcheck disable=SC2046,SC2086
-            CARGO_TARGET_DIR=$work/build attempt cargo test --quiet -p "${package%:*}" $(features "$package") $part || code=$?
-            [ $code != 2 ] || return 2
-            [ $code = 0 ] || { caught="\`-p ${package%:*}\`: \`$(failed_test)\`" && return 0; }
+            # shellcheck disable=SC2046
+            tests=(cargo test --quiet -p "${package%:*}" $(features "$package") "$part")
+            CARGO_TARGET_DIR=$work/build compile "${tests[@]}" --no-run || return 2
+            CARGO_TARGET_DIR=$work/build attempt "${tests[@]}" || {
+                caught="\`-p ${package%:*}\`: \`$(failed_test)\`"
+                return 0
+            }
         done
     done
     return 1
@@ -84,11 +91,13 @@ tests() {
 
 # The model, as tests are built and as users build.
 long_model() {
-    local profile case
+    local profile model case
     for profile in "" --release; do
-        # shellcheck disable=SC2086
-        CARGO_TARGET_DIR=$work/build attempt cargo run --quiet $profile -p vmexternref-model --example long -- 1000000 || {
-            case=$(grep -m 1 -o 'case [0-9]*' <<<"$said") || case="it ends the process"
+        # shellcheck disable=SC2206
+        model=(--quiet $profile -p vmexternref-model --example long)
+        CARGO_TARGET_DIR=$work/build compile cargo build "${model[@]}" || return 2
+        CARGO_TARGET_DIR=$work/build attempt cargo run "${model[@]}" -- 1000000 || {
+            case=$(grep -m 1 -oE 'case [0-9]*|no end after [0-9]+ s' <<<"$said") || case="it ends the process"
             caught="model: $case${profile:+, $profile}"
             return 0
         }
@@ -98,22 +107,29 @@ long_model() {
 
 # What `tests/checks/asan.sh` runs of the package, and the model, under AddressSanitizer.
 long_asan() {
-    local package="$1"
+    local package="$1" tests model
     export CARGO_TARGET_DIR=$work/asan RUSTC_BOOTSTRAP=1
     export RUSTFLAGS="-Zsanitizer=address -C force-frame-pointers=yes"
     export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0
     # shellcheck disable=SC2046
-    attempt cargo test --quiet --target "$host" -p "${package%:*}" $(features "$package") --lib || {
+    tests=(cargo test --quiet --target "$host" -p "${package%:*}" $(features "$package") --lib)
+    compile "${tests[@]}" --no-run || return 2
+    attempt "${tests[@]}" || {
         caught="AddressSanitizer: \`$(failed_test)\`"
         return 0
     }
     # These end processes and replace the allocator, where leaks cannot be told.
-    [ "${package%:*}" != vmexternref-core ] ||
-        ASAN_OPTIONS=detect_leaks=0 attempt cargo test --quiet --target "$host" -p vmexternref-core --test aborts --test allocator --test memory || {
-        caught="AddressSanitizer: \`$(failed_test)\`"
-        return 0
-    }
-    attempt cargo run --quiet --target "$host" -p vmexternref-model --example long -- 50000 || {
+    if [ "${package%:*}" = vmexternref-core ]; then
+        tests=(cargo test --quiet --target "$host" -p vmexternref-core --test aborts --test allocator --test memory)
+        compile "${tests[@]}" --no-run || return 2
+        ASAN_OPTIONS=detect_leaks=0 attempt "${tests[@]}" || {
+            caught="AddressSanitizer: \`$(failed_test)\`"
+            return 0
+        }
+    fi
+    model=(--quiet --target "$host" -p vmexternref-model --example long)
+    compile cargo build "${model[@]}" || return 2
+    attempt cargo run "${model[@]}" -- 50000 || {
         caught="AddressSanitizer, model: \`$(failed_test)\`"
         return 0
     }
@@ -123,7 +139,7 @@ long_asan() {
 # Every program, with every walker, and collections wherever one is possible.
 long_zeal() {
     local program walker zeal
-    CARGO_TARGET_DIR=$work/build attempt cargo build --quiet -p vmexternref-engine || return 2
+    CARGO_TARGET_DIR=$work/build compile cargo build --quiet -p vmexternref-engine || return 2
     for program in tests/programs/*.wat; do
         for walker in activations backtrace current-frame; do
             for zeal in "" --zeal; do
@@ -138,10 +154,12 @@ long_zeal() {
     return 1
 }
 
-# A script of `tests/checks`, which builds in a folder of its own.
+# A script of `tests/checks`. It compiles, too, so that one that does not end has caught nothing.
 long_script() {
-    CARGO_TARGET_DIR=$work/build attempt bash "tests/checks/$1.sh" || { caught="\`$1.sh\`" && return 0; }
-    return 1
+    local code=0
+    CARGO_TARGET_DIR=$work/build attempt bash "tests/checks/$1.sh" || code=$?
+    caught="\`$1.sh\`"
+    [ $code != 0 ] && [ $code != 124 ]
 }
 
 # Which of the long checks $2… catches the fault that is planted; $1 is its first package.
@@ -165,7 +183,7 @@ run() {
     tests $(value tests "$name") || code=$?
     if [ $code = 0 ]; then by_test=$caught; else good=no; fi
     if [ $code = 2 ]; then
-        by_test="does not compile: $said"
+        by_test="does not compile"
     elif [ -n "$tests_only" ]; then
         by_long="not run"
     else
