@@ -26,7 +26,8 @@ use core::ops::ControlFlow;
 /// registry.register(0x1000, module)?;
 ///
 /// // Two accounts of one stack. The second has lost a frame.
-/// let frames = [Frame::new(0x1010, Some(0x8000), None), Frame::new(0x1020, Some(0x8040), None)];
+/// let frames = [(0x1010, 0x8000), (0x1020, 0x8040)]
+///     .map(|(pc, sp)| Frame::of_compiled_code(pc, Some(sp), None));
 /// let walker = |frames: &[Frame]| {
 ///     // SAFETY: these frames hold no references, and nothing is read there.
 ///     unsafe { RecordedWalker::new(frames.to_vec(), WalkEnd::Complete) }
@@ -130,7 +131,7 @@ unsafe impl<A: StackWalker, B: StackWalker> StackWalker for ComparingWalker<'_, 
         let there = difference.first.or(difference.second);
         let pc = there.map(|frame| frame.pc);
         if let (false, Some(pc)) = (interrupted, pc) {
-            let wasm_goes_on = Frame::new(pc, None, None).of_compiled_code();
+            let wasm_goes_on = Frame::of_compiled_code(pc, None, None);
             interrupted = visit(wasm_goes_on).is_break();
         }
         if interrupted {
@@ -146,7 +147,7 @@ mod tests {
     use crate::{Matching, ModuleStackMaps};
 
     fn frame(pc: usize, sp: usize) -> Frame {
-        Frame::new(pc, Some(sp), None)
+        Frame::of_unknown_code(pc, Some(sp), None)
     }
 
     fn recorded(frames: &[Frame], end: WalkEnd) -> RecordedWalker {

@@ -413,7 +413,7 @@ mod tests {
         let first_word = |frame_words, sp, fp| {
             let map = StackMap::new(frame_words, [0]).unwrap();
             let site = Site::new(1, Found::Wasm(Some(&map)));
-            site.first_word(Frame::new(1, sp, fp))
+            site.first_word(Frame::of_unknown_code(1, sp, fp))
         };
         let (sp, fp) = (Some(1000), Some(2000));
         assert_eq!(first_word(Some(4), sp, fp), Some(2000 - 4 * WORD));

@@ -55,7 +55,7 @@
 //! table.insert_without_gc(dropped);
 //!
 //! let sp = Some(stack.as_ptr().expose_provenance());
-//! let frame = Frame::new(0x1010, sp, None);
+//! let frame = Frame::of_compiled_code(0x1010, sp, None);
 //! // Sound, because `stack` is all there is of a stack, and the map describes it.
 //! let report = unsafe {
 //!     let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);

@@ -82,7 +82,7 @@ use core::ptr;
 /// table.insert_without_gc(held);
 /// table.insert_without_gc(dropped);
 ///
-/// let frame = Frame::new(0x1010, Some(stack.as_ptr().expose_provenance()), None);
+/// let frame = Frame::of_compiled_code(0x1010, Some(stack.as_ptr().expose_provenance()), None);
 /// let mut log = Log::default();
 /// // Sound, because `stack` is all there is of a stack, and the map describes it.
 /// let (_, garbage) = unsafe {

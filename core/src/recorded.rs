@@ -6,12 +6,13 @@ use core::ops::ControlFlow;
 
 /// Replays frames that were recorded or made up.
 ///
-/// It serves tests, and hosts whose compiled code keeps a list of its frames.
+/// It serves tests, and hosts whose compiled code keeps a list of its frames. Such frames are
+/// [surely compiled](Frame::of_compiled_code).
 ///
 /// ```
 /// use vmexternref_core::{Frame, RecordedWalker, StackWalker, WalkEnd};
 ///
-/// let frame = Frame::new(0x1234, Some(0x8000), None);
+/// let frame = Frame::of_compiled_code(0x1234, Some(0x8000), None);
 /// // SAFETY: nothing collects with this walker.
 /// let walker = unsafe { RecordedWalker::new(vec![frame], WalkEnd::Complete) };
 /// assert_eq!(RecordedWalker::record(&walker), walker);
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_recording_replays_and_can_be_stopped() {
-        let frame = |pc, sp| Frame::new(pc, Some(sp), None);
+        let frame = |pc, sp| Frame::of_unknown_code(pc, Some(sp), None);
         // SAFETY: this test walks, and never collects.
         let walker =
             unsafe { RecordedWalker::new(vec![frame(1, 8), frame(2, 16)], WalkEnd::Complete) };

@@ -5,16 +5,43 @@ use core::ops::ControlFlow;
 
 /// One frame of a stack, as a walker found it.
 ///
+/// A function `g` has called `f`, and `f` has called the host, which collects. As Cranelift lays
+/// frames out, with lower addresses above:
+///
+/// ```text
+///            +------------------+
+///            | return address   | --> pc of f: where f goes on when the host returns
+///            +------------------+ <-- sp of f, where word 0 of its stack map begins
+///  frame     |                  |     word 1 …
+///  of f      | slots            |
+///            +------------------+ <-- fp of f
+///            | fp of g          |
+///            | return address   | --> pc of g: where g goes on when f returns
+///            +------------------+ <-- sp of g, where word 0 of its stack map begins
+///  frame     |                  |     word 1 …
+///  of g      | slots            |
+///            +------------------+ <-- fp of g
+///            | fp of the caller |
+///            | return address   | --> pc of the frame that called g
+///            +------------------+
+/// ```
+///
+/// So the `pc` of a frame is not in the frame: its callee, or the call itself, has stored it. The
+/// words of a [stack map](crate::StackMap) begin at `sp`. If the map knows the frame's size in
+/// words, and the walker knows `fp`, they begin that many words below `fp`.
+///
 /// At least one of `sp` and `fp` is known. Otherwise a collection keeps everything as soon as the
 /// frame may hold a reference. Addresses are in bytes.
 ///
 /// ```
 /// use vmexternref_core::Frame;
 ///
-/// // Compiled code goes on at 0x1024, its frame begins at 0x8000, and a walker knows that it is
-/// // compiled, because it lies between two trampolines.
-/// let frame = Frame::new(0x1024, Some(0x8000), None).of_compiled_code();
-/// assert_eq!((frame.pc, frame.fp), (0x1024, None));
+/// // Two frames that surely are compiled, because they lie between two trampolines.
+/// let f = Frame::of_compiled_code(0x1024, Some(0x8000), None);
+/// let g = Frame::of_compiled_code(0x1188, Some(0x8030), Some(0x8050));
+/// // An older one, of the host or not: this walker cannot tell.
+/// let older = Frame::of_unknown_code(0x70_0400, Some(0x8060), None);
+/// assert!(f.compiled && g.compiled && !older.compiled);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -30,37 +57,44 @@ pub struct Frame {
     pub fp: Option<usize>,
     /// Whether the walker is sure that the frame is one of compiled code.
     ///
-    /// A collection keeps everything if such a frame lies in no registered module. Frames between
-    /// an exit and an entry trampoline are such frames.
-    ///
-    /// Say it of each frame that you know to be compiled. Without it, a frame in no registered
-    /// module passes for the host's, and what it holds is freed.
+    /// A collection that meets such a frame in no registered module keeps everything. Any other
+    /// frame in no registered module passes for the host's: what only it holds is freed.
     pub compiled: bool,
     /// Whether the frame lies on another stack than the frame visited before it.
     pub new_stack: bool,
 }
 
 impl Frame {
-    /// A frame of host code or of compiled code, on the stack of the frame before it.
+    /// A frame that is surely one of compiled code.
+    ///
+    /// It lies on the stack of the frame before it. Frames between an exit and an entry trampoline
+    /// are compiled for sure, and so are all frames of a walker that visits no others. A module
+    /// that was not registered is then noticed: the collection keeps everything.
     #[inline]
     #[must_use]
-    pub const fn new(pc: usize, sp: Option<usize>, fp: Option<usize>) -> Self {
+    pub const fn of_compiled_code(pc: usize, sp: Option<usize>, fp: Option<usize>) -> Self {
+        Self {
+            pc,
+            sp,
+            fp,
+            compiled: true,
+            new_stack: false,
+        }
+    }
+
+    /// A frame of host code or of compiled code: the walker cannot tell which.
+    ///
+    /// It lies on the stack of the frame before it. If `pc` lies in no registered module, the
+    /// frame passes for the host's, and what only it holds is freed.
+    #[inline]
+    #[must_use]
+    pub const fn of_unknown_code(pc: usize, sp: Option<usize>, fp: Option<usize>) -> Self {
         Self {
             pc,
             sp,
             fp,
             compiled: false,
             new_stack: false,
-        }
-    }
-
-    /// The same frame, which is surely one of compiled code.
-    #[inline]
-    #[must_use]
-    pub const fn of_compiled_code(self) -> Self {
-        Self {
-            compiled: true,
-            ..self
         }
     }
 
@@ -168,21 +202,23 @@ impl fmt::Display for WalkEnd {
 ///
 /// # Example
 ///
-/// A stack that grows as a list does, with the oldest frame first:
+/// A list of the frames of compiled code, oldest first, which compiled code or its trampolines keep:
 ///
 /// ```
 /// use core::cell::RefCell;
 /// use core::ops::ControlFlow;
 /// use vmexternref_core::{Frame, StackWalker, WalkEnd};
 ///
-/// struct CallStack(RefCell<Vec<Frame>>);
+/// /// The return address and the stack pointer of each frame.
+/// struct CallStack(RefCell<Vec<(usize, usize)>>);
 ///
-/// // SAFETY: whoever calls and returns keeps the list true, so it has every frame. Nothing changes
+/// // SAFETY: each call and each return keeps the list true, so it has every frame. Nothing changes
 /// // it during a walk, which runs no other code.
 /// unsafe impl StackWalker for CallStack {
 ///     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-///         for &frame in self.0.borrow().iter().rev() {
-///             if visit(frame).is_break() {
+///         for &(pc, sp) in self.0.borrow().iter().rev() {
+///             // The list has no other frames, so each is surely one of compiled code.
+///             if visit(Frame::of_compiled_code(pc, Some(sp), None)).is_break() {
 ///                 return WalkEnd::INTERRUPTED;
 ///             }
 ///         }

@@ -150,7 +150,7 @@ fn one_frame(stack: &[usize; 1]) -> (StackMapRegistry, RecordedWalker) {
     let map = StackMap::new(None, [0]).expect("a map");
     module.safepoint(0x10, map).expect("a safepoint");
     registry.register(0x1000, module).expect("registered");
-    let frame = Frame::new(0x1010, Some(stack.as_ptr().expose_provenance()), None);
+    let frame = Frame::of_unknown_code(0x1010, Some(stack.as_ptr().expose_provenance()), None);
     // SAFETY: the tests collect with this walker while `stack` is the only frame.
     let walker = unsafe { RecordedWalker::new(vec![frame], WalkEnd::Complete) };
     (registry, walker)

@@ -170,7 +170,7 @@ fn a_collection_gives_its_report_back_with_the_error() {
     let held = VMExternRef::new(1);
     let stack = [held.as_raw().addr()];
     table.insert_without_gc(held.clone());
-    let frame = Frame::new(0x1010, Some(stack.as_ptr().expose_provenance()), None);
+    let frame = Frame::of_unknown_code(0x1010, Some(stack.as_ptr().expose_provenance()), None);
     let walker = Fixed(core::slice::from_ref(&frame));
     // SAFETY: `stack` is the only frame, and the map describes it.
     let full = unsafe { table.try_insert_with_gc(VMExternRef::new(2), &registry, &walker) };
@@ -425,7 +425,7 @@ fn collections_need_no_memory() {
         for _ in 0..7 {
             table.insert_without_gc(VMExternRef::new(alive.clone()));
         }
-        let frame = Frame::new(0x1010, Some(stack.as_ptr().expose_provenance()), None);
+        let frame = Frame::of_unknown_code(0x1010, Some(stack.as_ptr().expose_provenance()), None);
         let walker = Fixed(core::slice::from_ref(&frame));
         // SAFETY: `stack` is the only frame, and the map describes it.
         let report = with_memory(0, || unsafe { gc(&registry, &table, &walker) });
@@ -453,7 +453,7 @@ fn observed_collections_need_memory_only_for_what_they_tell() {
     let held = VMExternRef::new(1);
     let stack = [held.as_raw().addr()];
     let sp = stack.as_ptr().expose_provenance();
-    let frames = [Frame::new(0x1010, Some(sp), None); 100];
+    let frames = [Frame::of_unknown_code(0x1010, Some(sp), None); 100];
     table.insert_without_gc(held);
     for (left, shown) in [(0, 0..1), (2, 1..99), (usize::MAX, 100..101)] {
         table.insert_without_gc(VMExternRef::new(2));
@@ -496,7 +496,7 @@ fn a_root_that_cannot_be_inserted_is_leaked() {
     table.set_verification(false);
     let lost = VMExternRef::new(1);
     let stack = [lost.as_raw().addr()];
-    let frame = Frame::new(0x1010, Some(stack.as_ptr().expose_provenance()), None);
+    let frame = Frame::of_unknown_code(0x1010, Some(stack.as_ptr().expose_provenance()), None);
     let walker = Fixed(core::slice::from_ref(&frame));
     // SAFETY: `stack` is the only frame; its reference is alive, though not in the table.
     let report = with_memory(0, || unsafe { gc(&registry, &table, &walker) });

@@ -51,7 +51,7 @@ impl Host {
 
     fn collect(&self) -> GcReport {
         let sp = self.stack.as_ptr().expose_provenance();
-        let frame = Frame::new(0x1010, Some(sp), None);
+        let frame = Frame::of_unknown_code(0x1010, Some(sp), None);
         // SAFETY: `stack` is the only frame, and the map describes it.
         unsafe {
             let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);

@@ -69,7 +69,7 @@ impl Host {
 
     fn collect(&self, end: WalkEnd) -> GcReport {
         let sp = self.stack.as_ptr().expose_provenance();
-        let frame = Frame::new(0x1010, Some(sp), None);
+        let frame = Frame::of_unknown_code(0x1010, Some(sp), None);
         // SAFETY: `stack` is the only frame, and the map describes it.
         unsafe {
             let walker = RecordedWalker::new(vec![frame], end);

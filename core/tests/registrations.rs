@@ -114,7 +114,7 @@ fn collect(registry: &StackMapRegistry, done: &AtomicBool) {
     let stack = [held.as_raw().expose_provenance(), 1, 0];
     table.insert_without_gc(held);
     let pc = RESIDENT + SAFEPOINT as usize;
-    let frame = |pc| Frame::new(pc, Some(stack.as_ptr().expose_provenance()), None);
+    let frame = |pc| Frame::of_unknown_code(pc, Some(stack.as_ptr().expose_provenance()), None);
     // SAFETY: `stack` is the only frame with references, and the map describes it. The other frame
     // is of no module.
     let walker = unsafe { RecordedWalker::new(vec![frame(pc), frame(1)], WalkEnd::Complete) };

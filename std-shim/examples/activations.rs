@@ -21,7 +21,7 @@ use std::error::Error;
 use vmexternref::cranelift::{add_function, record_entry, record_exit};
 use vmexternref::{
     ActivationRecord, ActivationsWalker, Matching, ModuleStackMaps, StackMapRegistry, VMExternRef,
-    VMExternRefActivationsTable, gc_with,
+    VMExternRefActivationsTable, gc,
 };
 
 /// One host context. Compiled code knows its first field.
@@ -48,7 +48,7 @@ extern "C" fn collect(host: &Host, argument: *mut u8) -> *mut u8 {
     let walker = ActivationsWalker::new(&host.record);
     // SAFETY: the trampolines write the record, the registry has Cranelift's own stack maps, and
     // `make` inserted every reference that the guest has.
-    let report = unsafe { gc_with(&host.registry, &host.table, &walker) };
+    let report = unsafe { gc(&host.registry, &host.table, &walker) };
     println!("collection: {report}");
     host.freed.borrow_mut().push(report.freed);
     argument

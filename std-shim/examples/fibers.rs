@@ -24,7 +24,7 @@ use std::{iter, ptr};
 use vmexternref::cranelift::{add_function, record_entry, record_exit};
 use vmexternref::{
     ActivationRecord, ActivationsWalker, Matching, ModuleStackMaps, StackMapRegistry, StacksWalker,
-    VMExternRef, VMExternRefActivationsTable, gc_with,
+    VMExternRef, VMExternRefActivationsTable, gc,
 };
 
 /// One host context, for all fibers. Compiled code knows its first field.
@@ -109,7 +109,7 @@ fn collect(host: &Host, fibers: &[Fiber]) -> usize {
     // are Cranelift's own, and `make` inserted every reference.
     let report = unsafe {
         let walker = StacksWalker::new(stacks.map(ActivationsWalker::new));
-        gc_with(&host.registry, &host.table, &walker)
+        gc(&host.registry, &host.table, &walker)
     };
     println!("{report}");
     report.freed

@@ -32,7 +32,7 @@ use std::rc::Rc;
 use vmexternref::cranelift::{References, add_function, unwind_tables};
 use vmexternref::{
     Matching, ModuleStackMaps, StackMapRegistry, UnwindTables, VMExternRef,
-    VMExternRefActivationsTable, drop_extern_ref, gc, insert_with_gc,
+    VMExternRefActivationsTable, drop_extern_ref, gc_with_backtrace, insert_with_backtrace,
 };
 
 /// One host context: what compiled code and host functions find behind the guest's argument.
@@ -96,7 +96,7 @@ extern "C" fn make(host: &Host, number: i64) -> *mut u8 {
     let object = VMExternRef::new(Object { number, freed });
     let raw = object.as_raw();
     // SAFETY: the canary is set, and the registry has Cranelift's own stack maps.
-    unsafe { insert_with_gc(&host.table, object, &host.registry) };
+    unsafe { insert_with_backtrace(&host.table, object, &host.registry) };
     raw
 }
 
@@ -105,12 +105,12 @@ extern "C" fn insert(host: &Host, raw: *mut u8) {
     // SAFETY: the guest has just loaded the reference, and nothing was collected since.
     let reference = unsafe { VMExternRef::clone_from_raw(raw) };
     // SAFETY: as in `make`.
-    unsafe { insert_with_gc(&host.table, reference, &host.registry) };
+    unsafe { insert_with_backtrace(&host.table, reference, &host.registry) };
 }
 
 extern "C" fn collect(host: &Host) {
     // SAFETY: as in `make`, and every reference that the guest holds was inserted.
-    let report = unsafe { gc(&host.registry, &host.table) };
+    let report = unsafe { gc_with_backtrace(&host.registry, &host.table) };
     println!("collection: {report}");
 }
 

@@ -5,7 +5,7 @@
 use std::error::Error;
 use vmexternref::{
     Frame, GcOutcome, GcReport, Matching, ModuleStackMaps, RecordedWalker, RegisterError, StackMap,
-    StackMapRegistry, VMExternRef, VMExternRefActivationsTable, WalkEnd, gc_with,
+    StackMapRegistry, VMExternRef, VMExternRefActivationsTable, WalkEnd, gc,
 };
 
 /// What a compiler says of its code: one function, one call, one live word.
@@ -25,11 +25,11 @@ fn collect_below(
 ) -> GcReport {
     let stack = [held.as_raw().expose_provenance(), 0];
     let [sp, fp] = [&stack[0], &stack[1]].map(|word| (&raw const *word).expose_provenance());
-    let frame = Frame::new(code + 0x24, Some(sp), Some(fp)).of_compiled_code();
+    let frame = Frame::of_compiled_code(code + 0x24, Some(sp), Some(fp));
     // SAFETY: this is the only frame, and its slot is as the stack map says.
     unsafe {
         let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
-        gc_with(registry, table, &walker)
+        gc(registry, table, &walker)
     }
 }
 

@@ -15,7 +15,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 use vmexternref::{
     ComparingWalker, Frame, GcOutcome, Matching, ModuleStackMaps, RecordedWalker, StackMap,
-    StackMapRegistry, StackWalker, VMExternRef, VMExternRefActivationsTable, WalkEnd, gc_with,
+    StackMapRegistry, StackWalker, VMExternRef, VMExternRefActivationsTable, WalkEnd, gc,
 };
 
 /// Words at the start of a frame: where it goes on, and its size in words.
@@ -47,7 +47,7 @@ unsafe impl StackWalker for Machine {
             if size < HEADER || size > rest.len() {
                 return WalkEnd::stopped("a frame has an impossible size", Some(pc));
             }
-            let frame = Frame::new(pc, Some(address(rest)), None).of_compiled_code();
+            let frame = Frame::of_compiled_code(pc, Some(address(rest)), None);
             if visit(frame).is_break() {
                 return WalkEnd::INTERRUPTED;
             }
@@ -97,7 +97,7 @@ impl Machine {
         self.top.set(top);
         self.calls
             .borrow_mut()
-            .push(Frame::new(CALL, Some(address(frame)), None));
+            .push(Frame::of_compiled_code(CALL, Some(address(frame)), None));
         match depth {
             0 => then(),
             _ => self.call(depth - 1, then),
@@ -109,7 +109,7 @@ impl Machine {
     fn collect(&self, walker: &impl StackWalker) -> GcOutcome {
         // SAFETY: the walker shows the machine's frames, whose slots are as the stack map says, and
         // `call` inserts what it puts into them.
-        let report = unsafe { gc_with(&self.registry, &self.table, walker) };
+        let report = unsafe { gc(&self.registry, &self.table, walker) };
         println!("{report}");
         report.outcome
     }

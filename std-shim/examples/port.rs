@@ -63,7 +63,7 @@ mod externref {
         table: &VMExternRefActivationsTable,
     ) -> GcReport {
         // SAFETY: the caller keeps the contract.
-        unsafe { vmexternref::gc(registry, table) }
+        unsafe { vmexternref::gc_with_backtrace(registry, table) }
     }
 
     /// # Safety
@@ -75,7 +75,7 @@ mod externref {
         registry: &StackMapRegistry,
     ) {
         // SAFETY: the caller keeps the contract.
-        unsafe { vmexternref::insert_with_gc(table, reference, registry) };
+        unsafe { vmexternref::insert_with_backtrace(table, reference, registry) };
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use vmexternref::{
     Frame, Matching, ModuleStackMaps, RecordedWalker, StackMap, StackMapRegistry, VMExternRef,
-    VMExternRefActivationsTable, WalkEnd, gc_with,
+    VMExternRefActivationsTable, WalkEnd, gc,
 };
 
 /// The code that all stores share; nothing is read there.
@@ -37,11 +37,11 @@ impl Store {
         self.activations.insert_without_gc(held);
         self.activations
             .insert_without_gc(VMExternRef::new("garbage"));
-        let frame = Frame::new(CALL, Some(stack.as_ptr().expose_provenance()), None);
+        let frame = Frame::of_compiled_code(CALL, Some(stack.as_ptr().expose_provenance()), None);
         // SAFETY: this is the only frame, and its stack map is right.
         let report = unsafe {
             let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
-            gc_with(registry, &self.activations, &walker)
+            gc(registry, &self.activations, &walker)
         };
         assert_eq!((report.roots, self.activations.len()), (1, 1));
         report.freed

@@ -9,12 +9,12 @@ use vmexternref_core::{
 
 /// Frees what compiled code on this stack has let go of.
 ///
-/// [`gc_with`](crate::gc_with), walking with [`BacktraceWalker`]. The report says whether it freed
-/// anything, and if not, why; so does the `log` crate, at the level of warnings. Without a logger,
+/// [`gc`](crate::gc) with [`BacktraceWalker`]. The report says whether it freed anything, and if
+/// not, why; so does the `log` crate, at the level of warnings. Without a logger,
 /// builds with debug assertions print the first failure of each kind on the standard error stream.
 ///
 /// ```
-/// use vmexternref::{StackMapRegistry, VMExternRef, VMExternRefActivationsTable, gc};
+/// use vmexternref::{StackMapRegistry, VMExternRef, VMExternRefActivationsTable, gc_with_backtrace};
 ///
 /// let registry = StackMapRegistry::new();
 /// let table = VMExternRefActivationsTable::new();
@@ -22,7 +22,7 @@ use vmexternref_core::{
 /// let report = table.with_stack_canary(|| {
 ///     table.insert_without_gc(VMExternRef::new(1));
 ///     // SAFETY: the canary is set, and no compiled code holds the reference.
-///     unsafe { gc(&registry, &table) }
+///     unsafe { gc_with_backtrace(&registry, &table) }
 /// });
 /// assert_eq!(report.freed, 1);
 /// ```
@@ -40,9 +40,12 @@ use vmexternref_core::{
 ///   that never had a canary frees nothing.)
 /// - Functions with stack maps keep their frame record at the top of their frame, as Cranelift's
 ///   do with `preserve_frame_pointers`.
-pub unsafe fn gc(registry: &StackMapRegistry, table: &VMExternRefActivationsTable) -> GcReport {
+pub unsafe fn gc_with_backtrace(
+    registry: &StackMapRegistry,
+    table: &VMExternRefActivationsTable,
+) -> GcReport {
     // SAFETY: the caller keeps the contract, and the unwinder passes no frame by.
-    let report = unsafe { crate::gc_with(registry, table, &BacktraceWalker) };
+    let report = unsafe { crate::gc(registry, table, &BacktraceWalker) };
     show_first_failure(&report);
     report
 }
@@ -66,12 +69,12 @@ fn show_first_failure(report: &GcReport) {
 
 /// Inserts a reference, and collects first if the table is full.
 ///
-/// [`VMExternRefActivationsTable::insert_with_gc`], walking with [`BacktraceWalker`]. Gives back
-/// the report of the collection, if there was one.
+/// [`VMExternRefActivationsTable::insert_with_gc`] with [`BacktraceWalker`]. Gives back the report
+/// of the collection, if there was one.
 ///
 /// ```
 /// use vmexternref::{
-///     StackMapRegistry, VMExternRef, VMExternRefActivationsTable, insert_with_gc,
+///     StackMapRegistry, VMExternRef, VMExternRefActivationsTable, insert_with_backtrace,
 /// };
 ///
 /// let registry = StackMapRegistry::new();
@@ -79,7 +82,7 @@ fn show_first_failure(report: &GcReport) {
 /// table.with_stack_canary(|| {
 ///     for n in 0..10_000 {
 ///         // SAFETY: the canary is set, and no compiled code holds a reference.
-///         unsafe { insert_with_gc(&table, VMExternRef::new(n), &registry) };
+///         unsafe { insert_with_backtrace(&table, VMExternRef::new(n), &registry) };
 ///     }
 /// });
 /// assert!(table.len() < 10_000, "most were freed on the way");
@@ -91,8 +94,8 @@ fn show_first_failure(report: &GcReport) {
 ///
 /// # Safety
 ///
-/// As for [`gc`].
-pub unsafe fn insert_with_gc(
+/// As for [`gc_with_backtrace`].
+pub unsafe fn insert_with_backtrace(
     table: &VMExternRefActivationsTable,
     reference: VMExternRef,
     registry: &StackMapRegistry,
@@ -105,7 +108,7 @@ pub unsafe fn insert_with_gc(
 
 #[cfg(test)]
 mod tests {
-    use super::{gc, insert_with_gc};
+    use super::{gc_with_backtrace, insert_with_backtrace};
     use crate::{GcOutcome, StackMapRegistry, VMExternRef, VMExternRefActivationsTable, WalkEnd};
 
     #[test]
@@ -115,7 +118,7 @@ mod tests {
         table.insert_without_gc(held.clone());
         table.insert_without_gc(VMExternRef::new("held by nobody"));
         // SAFETY: the canary is set, and no compiled code is on the stack.
-        let collect = || unsafe { gc(&registry, &table) };
+        let collect = || unsafe { gc_with_backtrace(&registry, &table) };
         let report = collect();
         assert_eq!(report.outcome, GcOutcome::KeptUnproven, "no canary yet");
         table.set_verification(false);
@@ -142,7 +145,7 @@ mod tests {
         table.with_stack_canary(|| {
             for _ in 0..9 {
                 // SAFETY: the canary is set, and no compiled code is on the stack.
-                let report = unsafe { insert_with_gc(&table, reference.clone(), &registry) };
+                let report = unsafe { insert_with_backtrace(&table, reference.clone(), &registry) };
                 collections += report.map_or(0, |report| usize::from(report.swept()));
             }
         });

@@ -11,23 +11,39 @@
 //! | come from Wasmtime's first `externref.rs` | [`porting`] |
 //! | see a collection keep everything, or an object die too early | [`debugging`] |
 //!
-//! Every piece of code on these pages is compiled and run by the tests.
+//! Every piece of code on these pages is compiled and run by the tests. Names of items that a feature
+//! of this crate adds are links to them where the feature is on, and else to the
+//! [features](crate#features).
 
-#[doc = include_str!("guide/bare_metal.md")]
-pub mod bare_metal {}
-#[doc = include_str!("guide/choosing_a_walker.md")]
-pub mod choosing_a_walker {}
-#[doc = include_str!("guide/cycles.md")]
-pub mod cycles {}
-#[doc = include_str!("guide/debugging.md")]
-pub mod debugging {}
-#[doc = include_str!("guide/embedding.md")]
-pub mod embedding {}
-#[doc = include_str!("guide/porting.md")]
-pub mod porting {}
-#[doc = include_str!("guide/several_stacks.md")]
-pub mod several_stacks {}
-#[doc = include_str!("guide/threads.md")]
-pub mod threads {}
-#[doc = include_str!("guide/writing_a_walker.md")]
-pub mod writing_a_walker {}
+/// Makes a module of each page, with the links to items that a feature adds.
+macro_rules! pages {
+    ($($page:ident)*) => {$(
+        #[doc = include_str!(concat!("guide/", stringify!($page), ".md"))]
+        ///
+        #[cfg_attr(feature = "backtrace", doc = "[`gc_with_backtrace`]: crate::gc_with_backtrace")]
+        #[cfg_attr(feature = "backtrace", doc = "[`insert_with_backtrace`]: crate::insert_with_backtrace")]
+        #[cfg_attr(feature = "cranelift", doc = "[`cranelift::References`]: crate::cranelift::References")]
+        #[cfg_attr(feature = "cranelift", doc = "[`cranelift::add_function`]: crate::cranelift::add_function")]
+        #[cfg_attr(feature = "frame-pointer", doc = "[`ActivationRecord`]: crate::ActivationRecord")]
+        #[cfg_attr(feature = "frame-pointer", doc = "[`StacksWalker`]: crate::StacksWalker")]
+        #[cfg_attr(not(feature = "backtrace"), doc = "[`gc_with_backtrace`]: crate#features")]
+        #[cfg_attr(not(feature = "backtrace"), doc = "[`insert_with_backtrace`]: crate#features")]
+        #[cfg_attr(not(feature = "cranelift"), doc = "[`cranelift::References`]: crate#features")]
+        #[cfg_attr(not(feature = "cranelift"), doc = "[`cranelift::add_function`]: crate#features")]
+        #[cfg_attr(not(feature = "frame-pointer"), doc = "[`ActivationRecord`]: crate#features")]
+        #[cfg_attr(not(feature = "frame-pointer"), doc = "[`StacksWalker`]: crate#features")]
+        pub mod $page {}
+    )*};
+}
+
+pages! {
+    bare_metal
+    choosing_a_walker
+    cycles
+    debugging
+    embedding
+    porting
+    several_stacks
+    threads
+    writing_a_walker
+}

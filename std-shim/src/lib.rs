@@ -3,19 +3,13 @@
 #[cfg(feature = "cranelift")]
 pub mod cranelift;
 
-// Its pages speak of all of this crate.
-#[cfg(all(
-    feature = "backtrace",
-    feature = "cranelift",
-    feature = "frame-pointer"
-))]
 pub mod guide;
 
 #[cfg(feature = "backtrace")]
 mod collection;
 
 #[cfg(feature = "backtrace")]
-pub use collection::{gc, insert_with_gc};
+pub use collection::{gc_with_backtrace, insert_with_backtrace};
 #[cfg(feature = "backtrace")]
 pub use vmexternref_backtrace::{BacktraceWalker, UnwindTables, UnwindTablesError};
 pub use vmexternref_core::{
@@ -24,7 +18,7 @@ pub use vmexternref_core::{
     ObservedSlot, ObservedStack, Observer, Offsets, OutOfMemory, RecordedWalker, RegisterError,
     Registration, SlotContent, StackCanary, StackMap, StackMapError, StackMapRegistry, StackWalker,
     Trace, UnregisterError, VMExternData, VMExternRef, VMExternRefActivationsTable, WalkEnd,
-    WeakExternRef, collect, collect_observed, drop_extern_ref, gc as gc_with, set_quarantine,
+    WeakExternRef, collect, collect_observed, drop_extern_ref, gc, set_quarantine,
 };
 #[cfg(all(
     feature = "frame-pointer",

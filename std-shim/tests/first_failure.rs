@@ -4,7 +4,8 @@
 use std::ffi::OsString;
 use std::process::Command;
 use vmexternref::{
-    GcOutcome, StackMapRegistry, VMExternRef, VMExternRefActivationsTable, gc, insert_with_gc,
+    GcOutcome, StackMapRegistry, VMExternRef, VMExternRefActivationsTable, gc_with_backtrace,
+    insert_with_backtrace,
 };
 
 /// Set for the child that collects.
@@ -16,20 +17,20 @@ fn collect_in_vain() {
     table.insert_without_gc(VMExternRef::new(1));
     for _ in 0..2 {
         // SAFETY: no compiled code is on the stack.
-        let report = unsafe { gc(&registry, &table) };
+        let report = unsafe { gc_with_backtrace(&registry, &table) };
         assert_eq!(report.outcome, GcOutcome::KeptUnproven);
     }
     let full = VMExternRefActivationsTable::with_capacity(1, 2);
     full.insert_without_gc(VMExternRef::new(2));
     // SAFETY: no compiled code is on the stack.
-    let report = unsafe { insert_with_gc(&full, VMExternRef::new(3), &registry) };
+    let report = unsafe { insert_with_backtrace(&full, VMExternRef::new(3), &registry) };
     assert_eq!(
         report.map(|report| report.outcome),
         Some(GcOutcome::KeptUnproven)
     );
     let swept = table.with_stack_canary(|| {
         // SAFETY: the canary is set, and no compiled code is on the stack.
-        unsafe { gc(&registry, &table) }
+        unsafe { gc_with_backtrace(&registry, &table) }
     });
     assert_eq!(swept.freed, 1);
 }

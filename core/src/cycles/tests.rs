@@ -210,7 +210,7 @@ fn registry() -> StackMapRegistry {
 
 /// The frame that has `word` as its live word.
 fn frame(word: &usize) -> Frame {
-    Frame::new(
+    Frame::of_unknown_code(
         0x1010,
         Some(core::ptr::from_ref(word).expose_provenance()),
         None,

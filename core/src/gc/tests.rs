@@ -81,7 +81,7 @@ impl Host {
         frames
             .map(|(words, &live)| {
                 let sp = words.as_ptr().expose_provenance();
-                Frame::new(pc_with(live), Some(sp), Some(sp + FRAME_WORDS * WORD))
+                Frame::of_unknown_code(pc_with(live), Some(sp), Some(sp + FRAME_WORDS * WORD))
             })
             .collect()
     }
@@ -103,7 +103,7 @@ const STOPPED: WalkEnd = WalkEnd::stopped("this test wants it so", None);
 
 /// A host frame at `sp`, outside of every module.
 fn host_frame(sp: usize) -> Frame {
-    Frame::new(0x10, Some(sp), None)
+    Frame::of_unknown_code(0x10, Some(sp), None)
 }
 
 /// A host with a reference that a frame holds, and one that nobody holds.
@@ -323,7 +323,7 @@ fn large_frame(words: usize, live: &[u32]) -> (Host, Vec<usize>, Frame) {
     host.registry.register(0x10_0000, module).unwrap();
     let stack = vec![0; words];
     let sp = stack.as_ptr().expose_provenance();
-    let frame = Frame::new(0x10_0010, Some(sp), Some(sp + words * WORD));
+    let frame = Frame::of_unknown_code(0x10_0010, Some(sp), Some(sp + words * WORD));
     (host, stack, frame)
 }
 

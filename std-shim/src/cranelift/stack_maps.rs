@@ -86,7 +86,7 @@ mod tests {
     use super::{CraneliftError, add_function};
     use crate::{
         Frame, GcOutcome, Matching, ModuleStackMaps, RecordedWalker, RegisterError,
-        StackMapRegistry, VMExternRef, VMExternRefActivationsTable, WalkEnd, gc_with,
+        StackMapRegistry, VMExternRef, VMExternRefActivationsTable, WalkEnd, gc,
     };
     use cranelift_codegen::control::ControlPlane;
     use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, Type, types};
@@ -158,11 +158,11 @@ mod tests {
 
         let sp = stack.as_ptr().expose_provenance();
         // A wrong stack pointer, as after a tail call: the frame pointer is what counts.
-        let frame = Frame::new(pc, Some(sp - WORD), Some(sp + words * WORD));
+        let frame = Frame::of_compiled_code(pc, Some(sp - WORD), Some(sp + words * WORD));
         // SAFETY: the frame is all there is of a stack, and each of its words is a reference.
         let report = unsafe {
             let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
-            gc_with(registry, &table, &walker)
+            gc(registry, &table, &walker)
         };
         assert_eq!((report.outcome, report.wasm_frames), (GcOutcome::Swept, 1));
         let kept = (0_u32..)

@@ -124,7 +124,7 @@ impl Manner {
         missing: impl Fn(usize) -> bool,
         frames: &mut Vec<Frame>,
     ) {
-        let host = |sp| Frame::new(HOST_PC, Some(sp), None);
+        let host = |sp| Frame::of_unknown_code(HOST_PC, Some(sp), None);
         for activation in stack.activations.iter().rev() {
             let everything = self.view != View::Activations;
             if everything || activation.table == table {
@@ -153,11 +153,10 @@ impl Manner {
                 (Some(frame.sp), None)
             }
         };
-        let shown = Frame::new(frame.pc, sp, fp);
         if self.tells_compiled || missing {
-            shown.of_compiled_code()
+            Frame::of_compiled_code(frame.pc, sp, fp)
         } else {
-            shown
+            Frame::of_unknown_code(frame.pc, sp, fp)
         }
     }
 }

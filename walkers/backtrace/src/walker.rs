@@ -107,11 +107,13 @@ impl Delayed {
 
     /// Takes in a frame, and gives back the one before it.
     fn next(&mut self, pc: usize, sp: usize) -> Option<Frame> {
-        let ready = self.frame.replace(Frame::new(pc, Some(sp), None))?;
+        let ready = self
+            .frame
+            .replace(Frame::of_unknown_code(pc, Some(sp), None))?;
         let fp = self
             .fp_below_next_sp
             .and_then(|bytes| sp.checked_sub(bytes));
-        Some(Frame::new(ready.pc, ready.sp, fp))
+        Some(Frame::of_unknown_code(ready.pc, ready.sp, fp))
     }
 }
 
@@ -198,8 +200,11 @@ mod tests {
     fn a_stack_pointer_too_low_for_a_record_gives_no_frame_pointer() {
         let mut delayed = Delayed::new(Some(16));
         assert_eq!(delayed.next(1, 4), None);
-        assert_eq!(delayed.next(2, 8), Some(Frame::new(1, Some(4), None)));
-        let ready = Some(Frame::new(2, Some(8), Some(0x100)));
+        assert_eq!(
+            delayed.next(2, 8),
+            Some(Frame::of_unknown_code(1, Some(4), None))
+        );
+        let ready = Some(Frame::of_unknown_code(2, Some(8), Some(0x100)));
         assert_eq!(delayed.next(3, 0x110), ready);
     }
 
@@ -210,7 +215,7 @@ mod tests {
         assert_eq!(delayed.next(1, 0x1000), None);
         assert_eq!(
             delayed.next(2, 0x2000),
-            Some(Frame::new(1, Some(0x1000), None))
+            Some(Frame::of_unknown_code(1, Some(0x1000), None))
         );
     }
 }

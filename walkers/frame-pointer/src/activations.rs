@@ -131,7 +131,11 @@ impl<'r> ActivationsWalker<'r> {
                 bounds,
             };
             let end = chain.follow(RECORD, word_of_stack, |link| {
-                visit(Frame::new(link.pc, Some(link.sp), Some(link.fp)).of_compiled_code())
+                visit(Frame::of_compiled_code(
+                    link.pc,
+                    Some(link.sp),
+                    Some(link.fp),
+                ))
             });
             match end {
                 ChainEnd::Reached { .. } => {}

@@ -97,7 +97,7 @@ impl<'r> CurrentFrameWalker<'r> {
             // The words of a Wasm frame are found from its frame pointer, which is not to be had.
             return WalkEnd::stopped("a compiled frame has no frame pointer", Some(last.pc));
         }
-        match visit(Frame::new(last.pc, Some(last.sp), None)) {
+        match visit(Frame::of_unknown_code(last.pc, Some(last.sp), None)) {
             ControlFlow::Continue(()) => end,
             ControlFlow::Break(()) => WalkEnd::INTERRUPTED,
         }
@@ -134,7 +134,7 @@ unsafe impl StackWalker for CurrentFrameWalker<'_> {
             |link| {
                 let sp = (HOST_RECORD_ON_TOP || !host_callee).then_some(link.sp);
                 host_callee = !HOST_RECORD_ON_TOP && !self.registry.is_code(link.pc);
-                visit(Frame::new(link.pc, sp, Some(link.fp)))
+                visit(Frame::of_unknown_code(link.pc, sp, Some(link.fp)))
             },
         );
         match end {

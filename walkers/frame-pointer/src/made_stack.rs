@@ -46,7 +46,7 @@ impl Stack {
     /// A frame, given by its `pc`, the place after its callee's record, and that of its own.
     pub(crate) fn frame(&self, pc: usize, above: usize, fp: usize) -> Frame {
         let sp = self.at(above) - RECORD.size + RECORD.caller_sp;
-        Frame::new(pc, Some(sp), Some(self.at(fp))).of_compiled_code()
+        Frame::of_compiled_code(pc, Some(sp), Some(self.at(fp)))
     }
 }
 

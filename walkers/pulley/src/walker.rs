@@ -130,8 +130,8 @@ impl<'r> PulleyWalker<'r> {
             bounds: inside.lowest..self.stack.end,
         };
         // A frame is visited when an older one was found.
-        let youngest = Frame::new(activation.exit_pc, None, Some(activation.exit_fp));
-        let mut held = (!self.trampolines).then_some(youngest.of_compiled_code());
+        let youngest = Frame::of_compiled_code(activation.exit_pc, None, Some(activation.exit_fp));
+        let mut held = (!self.trampolines).then_some(youngest);
         let end = chain.follow_records(
             |link| link.fp,
             |pc| pc,
@@ -194,7 +194,7 @@ impl Inside {
 
 #[inline]
 fn frame(link: Link) -> Frame {
-    Frame::new(link.pc, Some(link.sp), Some(link.fp)).of_compiled_code()
+    Frame::of_compiled_code(link.pc, Some(link.sp), Some(link.fp))
 }
 
 /// The word at an address of the stack that is being walked.
@@ -274,11 +274,11 @@ mod tests {
 
         /// The youngest frame of an activation.
         fn youngest(&self, pc: usize, fp: usize) -> Frame {
-            Frame::new(pc, None, Some(self.at(fp))).of_compiled_code()
+            Frame::of_compiled_code(pc, None, Some(self.at(fp)))
         }
 
         fn frame(&self, pc: usize, sp: usize, fp: usize) -> Frame {
-            Frame::new(pc, Some(self.at(sp)), Some(self.at(fp))).of_compiled_code()
+            Frame::of_compiled_code(pc, Some(self.at(sp)), Some(self.at(fp)))
         }
 
         fn walker<'r>(&self, record: &'r ActivationRecord) -> PulleyWalker<'r> {

@@ -125,7 +125,9 @@ fn an_observer_learns_what_code_a_frame_runs() {
     let frames = [
         0x10_0020, 0x10_0060, 0x10_0080, 0x10_0100, 0x10_0101, 0x10_0050,
     ];
-    let frames = frames.map(|pc| Frame::new(pc, None, None)).to_vec();
+    let frames = frames
+        .map(|pc| Frame::of_unknown_code(pc, None, None))
+        .to_vec();
     let mut seen = Vec::new();
     let walked = |stack: &ObservedStack<'_>| {
         for frame in stack.frames() {

@@ -121,15 +121,15 @@ fn a_compiled_frame_in_no_module_keeps_everything() {
         let mut frames = host.frames();
         host.live.clear();
         frames[0].pc = outside;
-        frames[0] = frames[0].of_compiled_code();
+        frames[0].compiled = true;
         let report = host.collect_frames(frames, end);
         assert_kept(&host, &report, GcOutcome::KeptUnregistered { pc: outside });
         assert!(report.to_string().contains("0x3000"), "{report}");
     }
     let host = host_with_a_frame();
     let mut frames = host.frames();
-    frames[0] = frames[0].of_compiled_code();
-    frames.push(Frame::new(outside, frames[0].fp, None));
+    frames[0].compiled = true;
+    frames.push(Frame::of_unknown_code(outside, frames[0].fp, None));
     assert!(host.collect_frames(frames, WalkEnd::Complete).swept());
 }
 
@@ -138,7 +138,10 @@ fn a_frame_without_usable_address_keeps_everything() {
     for fp in [None, Some(8 * WORD + 1), Some(WORD)] {
         let host = host_with_a_frame();
         let pc = host.frames()[0].pc;
-        let report = host.collect_frames(vec![Frame::new(pc, None, fp)], WalkEnd::Complete);
+        let report = host.collect_frames(
+            vec![Frame::of_unknown_code(pc, None, fp)],
+            WalkEnd::Complete,
+        );
         assert_kept(&host, &report, GcOutcome::KeptUnreadable { pc });
     }
 }

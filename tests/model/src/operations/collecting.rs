@@ -157,7 +157,7 @@ impl World {
             let missed = other.frames.remove(last);
             // The frames up to the difference, and one that shows that Wasm goes on.
             shown.frames.truncate(last);
-            let there = Frame::new(missed.pc, None, None).of_compiled_code();
+            let there = Frame::of_compiled_code(missed.pc, None, None);
             shown.frames.push(there);
             let reason = "two stack walkers disagree about a Wasm frame";
             shown.end = WalkEnd::stopped(reason, Some(missed.pc));

@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn frames_are_named_by_their_code() {
         let shown = |code| {
-            let frame = Frame::new(0x1030, Some(0x7000), None);
+            let frame = Frame::of_unknown_code(0x1030, Some(0x7000), None);
             ShownFrame(frame, code).to_string()
         };
         let address = "trace:   frame pc 0x1030 fp unknown sp 0x7000";
