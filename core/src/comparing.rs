@@ -5,6 +5,7 @@ use crate::registry::StackMapRegistry;
 use crate::walker::{Frame, StackWalker, WalkEnd};
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::fmt;
 use core::ops::ControlFlow;
 
 /// Walks with two walkers, and stops where they disagree about Wasm.
@@ -15,7 +16,8 @@ use core::ops::ControlFlow;
 /// [`WalkEnd::Stopped`]: a collection keeps everything. Two frames are the same if their `pc` is,
 /// and their `sp` and `fp` where both walkers know them.
 ///
-/// It allocates, and logs a difference, before it visits the first frame.
+/// It allocates, and logs a difference, before it visits the first frame. A collection may walk more
+/// than once; a difference that is the same as the last one is not told again.
 ///
 /// ```
 /// use vmexternref_core::*;
@@ -39,6 +41,10 @@ use core::ops::ControlFlow;
 /// assert_eq!(report.outcome, GcOutcome::KeptStopped);
 /// let difference = &both.take_differences()[0];
 /// assert_eq!((difference.index, difference.second), (1, None));
+/// assert_eq!(
+///     difference.to_string(),
+///     "Wasm frame 1: the first walker has pc 0x1020 sp 0x8040 fp unknown, the second has none"
+/// );
 /// # Ok::<(), RegisterError>(())
 /// ```
 #[derive(Debug)]
@@ -49,10 +55,10 @@ pub struct ComparingWalker<'r, A, B> {
     differences: RefCell<Vec<Difference>>,
 }
 
-/// Where two walkers disagreed: the frame of the one and of the other.
+/// Where two walkers disagreed: the frame of the first and that of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Wasm frames that both had visited before, counted from the youngest.
+    /// Wasm frames before it, on which both agreed: the youngest frame has index 0.
     pub index: usize,
     /// What the first walker visited, or `None` if it had ended.
     pub first: Option<Frame>,
@@ -72,7 +78,7 @@ impl<'r, A: StackWalker, B: StackWalker> ComparingWalker<'r, A, B> {
         }
     }
 
-    /// Takes the differences seen so far, at most one of each walk.
+    /// Takes the differences seen so far, each once.
     pub fn take_differences(&self) -> Vec<Difference> {
         self.differences.take()
     }
@@ -81,6 +87,14 @@ impl<'r, A: StackWalker, B: StackWalker> ComparingWalker<'r, A, B> {
         let mut frames = RecordedWalker::record(walker).into_frames();
         frames.retain(|frame| self.registry.is_wasm(frame.pc));
         frames
+    }
+
+    /// Logs a difference and keeps it, unless it is the last one again.
+    fn tell(&self, difference: Difference) {
+        if self.differences.borrow().last() != Some(&difference) {
+            self.differences.borrow_mut().push(difference);
+            log::error!("two stack walkers disagree: {difference}");
+        }
     }
 
     fn difference(&self) -> Option<Difference> {
@@ -94,6 +108,31 @@ impl<'r, A: StackWalker, B: StackWalker> ComparingWalker<'r, A, B> {
             })
             .find(|pair| !pair.agrees())
     }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, .. } = self;
+        write!(f, "Wasm frame {index}: the first walker has ")?;
+        write_frame(f, self.first)?;
+        f.write_str(", the second has ")?;
+        write_frame(f, self.second)
+    }
+}
+
+/// Writes the addresses of a frame, or that there is none.
+fn write_frame(f: &mut fmt::Formatter<'_>, frame: Option<Frame>) -> fmt::Result {
+    let Some(frame) = frame else {
+        return f.write_str("none");
+    };
+    write!(f, "pc {:#x}", frame.pc)?;
+    for (name, address) in [("sp", frame.sp), ("fp", frame.fp)] {
+        match address {
+            Some(address) => write!(f, " {name} {address:#x}")?,
+            None => write!(f, " {name} unknown")?,
+        }
+    }
+    Ok(())
 }
 
 impl Difference {
@@ -113,8 +152,7 @@ unsafe impl<A: StackWalker, B: StackWalker> StackWalker for ComparingWalker<'_, 
         let Some(difference) = self.difference() else {
             return self.first.walk(visit);
         };
-        log::error!("two stack walkers disagree: {difference:x?}");
-        self.differences.borrow_mut().push(difference);
+        self.tell(difference);
         let mut agreed = difference.index;
         let mut interrupted = false;
         let _ = self.first.walk(&mut |frame| {

@@ -305,6 +305,31 @@ pub(crate) fn type_name_of_freed(word: usize) -> Option<&'static str> {
 }
 
 /// There was no memory; what was to be stored comes back.
+///
+/// ```
+/// use vmexternref_core::*;
+///
+/// /// Boxes a name, or gives it back.
+/// fn boxed(name: String) -> Result<VMExternRef, String> {
+///     VMExternRef::try_new(name).map_err(|OutOfMemory(name)| name)
+/// }
+///
+/// let registry = StackMapRegistry::new();
+/// let table = VMExternRefActivationsTable::with_capacity(1, 1);
+/// table.insert_without_gc(boxed("the only one that fits".into())?);
+/// let second = boxed("the second".into())?;
+/// // SAFETY: no compiled code runs. The walk proves nothing, so the table stays full.
+/// let inserted = unsafe {
+///     let walker = RecordedWalker::new(vec![], WalkEnd::Unproven);
+///     table.try_insert_with_gc(second, &registry, &walker)
+/// };
+/// let Err(OutOfMemory((second, report))) = inserted else {
+///     panic!("the table has its maximum");
+/// };
+/// assert_eq!(second.downcast_ref::<String>().unwrap(), "the second");
+/// assert_eq!(report.unwrap().outcome, GcOutcome::KeptUnproven);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory<T = ()>(pub T);
 

@@ -72,6 +72,11 @@ extern crate alloc;
 #[macro_use]
 extern crate std;
 
+/// The code in the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod activations_table;
 mod canary;
 mod comparing;

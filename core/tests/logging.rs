@@ -5,8 +5,9 @@
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::cell::{Cell, RefCell};
 use vmexternref_core::{
-    CycleCollector, Frame, GcOutcome, GcReport, Matching, ModuleStackMaps, RecordedWalker,
-    StackMap, StackMapRegistry, Trace, VMExternRef, VMExternRefActivationsTable, WalkEnd, gc,
+    ComparingWalker, CycleCollector, Frame, GcOutcome, GcReport, Matching, ModuleStackMaps,
+    RecordedWalker, StackMap, StackMapRegistry, Trace, VMExternRef, VMExternRefActivationsTable,
+    WalkEnd, gc,
 };
 
 thread_local! {
@@ -158,6 +159,30 @@ fn a_host_without_canaries_is_warned_once() {
     }
     assert_eq!(lines_at(Level::Warn).len(), 1);
     assert_eq!(lines_at(Level::Debug).len(), 2);
+}
+
+/// Defect: the walk that traces roots and the one that marks them logged the difference each.
+#[test]
+fn a_difference_of_walkers_is_logged_once() {
+    listen();
+    let host = Host::new(false);
+    let frame = |sp| Frame::of_compiled_code(0x1010, Some(sp), None);
+    let stack = host.stack.as_ptr().expose_provenance();
+    // SAFETY: the first walker's frame is true; nothing is read where they differ.
+    let [first, second] = [stack, stack + 1]
+        .map(|sp| unsafe { RecordedWalker::new(vec![frame(sp)], WalkEnd::Complete) });
+    let both = ComparingWalker::new(&host.registry, first, second);
+    // SAFETY: the map describes the frame.
+    let report = unsafe { gc(&host.registry, &host.table, &both) };
+    let pc = 0x1010;
+    assert_eq!(report.outcome, GcOutcome::KeptUnreadable { pc });
+    let line = format!(
+        "two stack walkers disagree: Wasm frame 0: the first walker has pc {pc:#x} sp {stack:#x} fp \
+         unknown, the second has pc {pc:#x} sp {:#x} fp unknown",
+        stack + 1
+    );
+    assert_eq!(lines_at(Level::Error), [line]);
+    assert_eq!(both.take_differences().len(), 1);
 }
 
 /// Defect: a logger that dropped, cloned or collected while marks were set freed a live object, or
