@@ -29,8 +29,10 @@ type Slot = Option<VMExternRef>;
 /// Every slot at or after `next` is `None`. One reference may stand in several slots; the next
 /// collection keeps one of them. See [`Offsets`] for what compiled code may touch.
 ///
-/// A table allocates nothing before its first insertion, so it can stand in a context block that
-/// is built at compile time.
+/// A table allocates nothing before its first insertion, so it can be part of a context that is
+/// built at compile time. It is neither `Send` nor `Sync`: see the guide for
+/// [threads](https://docs.rs/vmexternref/latest/vmexternref/guide/threads/index.html) and for
+/// [processors](https://docs.rs/vmexternref/latest/vmexternref/guide/bare_metal/index.html).
 ///
 /// ```
 /// use vmexternref_core::{VMExternRef, VMExternRefActivationsTable};
@@ -80,8 +82,8 @@ impl VMExternRefActivationsTable {
 
     /// An empty table that begins with `initial` slots, and has at most `maximum`.
     ///
-    /// It has at least one slot in any case, and never begins with more than `maximum`. Insertions
-    /// fail when the table has `maximum` slots, all of them with references that are in use.
+    /// 0 counts as 1, and an `initial` above `maximum` as `maximum`. Insertions fail when `maximum`
+    /// slots are full of references that are in use.
     #[must_use]
     pub const fn with_capacity(initial: usize, maximum: usize) -> Self {
         let maximum = if maximum == 0 { 1 } else { maximum };
@@ -124,11 +126,12 @@ impl VMExternRefActivationsTable {
         slots_between(self.next.get(), self.end.get())
     }
 
-    /// Whether collections check each root against the table before use.
+    /// Sets whether collections look each root up in the table before they touch it.
     ///
-    /// It is on where debug assertions are. It costs a hash set for each collection, and makes a
-    /// wrong stack map a report instead of a crash. A collection that verifies also walks on after
-    /// the last stack canary, and reports Wasm frames that it finds there.
+    /// Verification makes a wrong stack map a report instead of a crash, and costs a hash set of
+    /// the entries for each collection. It is on in builds with debug assertions. A collection that
+    /// verifies also walks on after the last stack canary, and reports Wasm frames that it finds
+    /// there.
     pub fn set_verification(&self, on: bool) {
         self.verifying.set(on);
     }
@@ -137,7 +140,7 @@ impl VMExternRefActivationsTable {
         self.verifying.get()
     }
 
-    /// Whether walks may show references of other tables.
+    /// Sets whether walks may show references of other tables.
     ///
     /// Several contexts that call each other on one stack need this under a walker that shows the
     /// whole stack: the frames of one hold references that are in the table of another. Such roots
@@ -245,9 +248,9 @@ impl VMExternRefActivationsTable {
 
     /// Gives up every entry without a walk.
     ///
-    /// A host that knows that no Wasm is on any stack says so by this, and needs neither a walker
-    /// nor a canary. The result frees what nobody holds any more; dropping it runs destructors.
-    /// During a walk of this table it gives up nothing.
+    /// It is for a host that knows that no Wasm is on any stack, and needs neither a walker nor a
+    /// canary. The result has the boxes that nobody holds any more; dropping it runs their
+    /// destructors. During a walk of this table it gives up nothing.
     ///
     /// ```
     /// use vmexternref_core::{VMExternRef, VMExternRefActivationsTable};
@@ -261,8 +264,7 @@ impl VMExternRefActivationsTable {
     ///
     /// # Safety
     ///
-    /// No frame of Wasm, running or suspended, holds a reference for which an entry of this table
-    /// stands.
+    /// No Wasm frame, running or suspended, holds a reference that was inserted into this table.
     pub unsafe fn clear(&self) -> Garbage {
         if self.collecting.get() {
             return Garbage::new();
@@ -272,8 +274,18 @@ impl VMExternRefActivationsTable {
 
     /// Runs `f`, which enters Wasm, under a stack canary of its own.
     ///
-    /// A collection whose walker cannot prove that it saw every Wasm frame frees nothing, unless
-    /// the walk passed every canary. Each call into Wasm has one.
+    /// A canary marks where on the stack Wasm was entered. If a walker cannot prove that it saw
+    /// every Wasm frame, a collection frees only if the walk passed every canary. So a host wraps
+    /// each of its calls into Wasm.
+    ///
+    /// ```
+    /// use vmexternref_core::VMExternRefActivationsTable;
+    ///
+    /// # let call_wasm = || 42;
+    /// let table = VMExternRefActivationsTable::new();
+    /// let result = table.with_stack_canary(|| call_wasm());
+    /// # assert_eq!(result, 42);
+    /// ```
     // In a frame of its own: the caller may be the outermost frame, and a walk has to get above the
     // canary.
     #[inline(never)]
@@ -291,8 +303,8 @@ impl VMExternRefActivationsTable {
     ///
     /// # Safety
     ///
-    /// `canary` is a local variable of the frame that enters Wasm, is in no chain already, and the
-    /// guard is dropped before it goes: not forgotten.
+    /// `canary` is a local variable of the frame that enters Wasm, and is in no chain yet. The
+    /// guard is dropped, not forgotten, before `canary` is.
     #[inline]
     #[must_use = "the canary is taken away when the guard goes"]
     pub unsafe fn set_stack_canary<'a>(&'a self, canary: &'a StackCanary) -> CanaryGuard<'a> {
@@ -426,10 +438,10 @@ impl VMExternRefActivationsTable {
         }
     }
 
-    /// Makes the next `n` insertions neither collect nor fail, and does not collect for it.
+    /// Makes the next `n` insertions neither collect nor fail, without a collection.
     ///
-    /// A host uses it that collects in a way of its own, and does so where `n` is more than
-    /// [`capacity`](Self::capacity) less [`len`](Self::len).
+    /// It is for a host that collects in its own way, when fewer than `n` slots are free: the
+    /// [`capacity`](Self::capacity) less the [`len`](Self::len).
     ///
     /// # Errors
     ///

@@ -16,8 +16,8 @@ use core::ops::ControlFlow;
 /// [`WalkEnd::Stopped`]: a collection keeps everything. Two frames are the same if their `pc` is,
 /// and their `sp` and `fp` where both walkers know them.
 ///
-/// It allocates, and logs a difference, before it visits the first frame. A collection may walk more
-/// than once; a difference that is the same as the last one is not told again.
+/// It allocates, and logs a difference, before it visits the first frame. A collection may walk
+/// more than once; a difference that equals the last one is not logged again.
 ///
 /// ```
 /// use vmexternref_core::*;

@@ -43,10 +43,10 @@ pub use weak::WeakExternRef;
 /// # Cost
 ///
 /// A collection visits each traced box and each of its references twice at most, and garbage once
-/// more. It needs no memory and no deep stack: its lists run through the boxes, and of destructors
-/// that set each other off at most 16 are under way at once, the others wait. A traced box has five
-/// words more than another, of 64 bits, and six of 32 bits. Nothing is linked into programs that
-/// make no collector.
+/// more. It needs no memory, because its lists run through the boxes. It needs no deep stack: at
+/// most 16 destructors that set each other off are under way at once, and the others wait. A traced
+/// box is five words larger than another on 64-bit machines, and six on 32-bit ones. Programs that
+/// make no collector link none of this.
 ///
 /// # Examples
 ///
@@ -130,10 +130,10 @@ pub use weak::WeakExternRef;
 /// assert_eq!(collector.collect().freed, 1);
 /// ```
 ///
-/// # When it goes
+/// # Dropping a collector
 ///
-/// Dropping a collector collects once more. Boxes that are held then live on, and die with their
-/// last reference; cycles of them are leaked. So a host drops its tables first.
+/// Dropping a collector collects once more. Boxes that are still held live on, and die with their
+/// last reference; later cycles of them leak. So a host drops its tables first.
 #[derive(Default)]
 pub struct CycleCollector {
     boxes: Cell<Option<NonNull<Boxes>>>,
@@ -176,20 +176,20 @@ impl CycleCollector {
 
     /// Frees the boxes that only references among the boxes of this collector keep alive.
     ///
-    /// It walks no stack: references in frames are counted in the activations table. A table that
-    /// was collected just before holds least back. Boxes of different collectors hold each other
-    /// as anything outside does.
+    /// It walks no stack: references in frames are counted in the activations table. Collect the
+    /// table first, so that it holds no box that frames have let go of. References from boxes of
+    /// another collector count as references from outside.
     ///
-    /// Values are traced, unlinked and dropped from here, while each box has a reference or two
-    /// more. They may do anything; a collection of the same collector that they ask for does
-    /// nothing, and says so. It also does nothing during a walk of [`gc`](crate::gc) that has met
-    /// one of its boxes.
+    /// It traces, unlinks and drops values, and meanwhile each box has one or two references more.
+    /// These methods and destructors may do anything. If they collect with the same collector, that
+    /// does nothing, and says so. Nor does a collection during a walk of [`gc`](crate::gc) that has
+    /// met one of its boxes.
     ///
     /// # Panics
     ///
-    /// If a `trace`, an `unlink` or a destructor does. Where values were only traced, everything is
-    /// kept. Afterwards, boxes that were not unlinked yet are left for the next collection, and the
-    /// others are released while the panic unwinds.
+    /// If a `trace`, an `unlink` or a destructor panics. If it is a `trace`, everything is kept.
+    /// Otherwise boxes that were not unlinked yet are left for the next collection, and the others
+    /// are released while the panic unwinds.
     pub fn collect(&self) -> CycleReport {
         let Some(boxes) = self.boxes() else {
             return CycleReport::new(CycleOutcome::Collected);
@@ -206,11 +206,11 @@ impl CycleCollector {
         report
     }
 
-    /// Whether so many boxes were made since the last collection that another pays.
+    /// Whether enough boxes were made since the last collection for another to pay.
     ///
-    /// A host that asks whenever it has made a box, or at its next convenience, and then collects,
-    /// pays a flat cost for each box: a collection is due when there are twice as many boxes as the
-    /// last one left, and at least 512, or more if they have many references.
+    /// A collection is due when there are twice as many boxes as the last one left, and at least
+    /// 512, or more if they have many references. A host that asks after each box that it makes,
+    /// and collects when one is due, pays a flat cost for each box.
     #[must_use]
     pub fn is_due(&self) -> bool {
         self.boxes().is_some_and(Boxes::is_due)

@@ -55,9 +55,9 @@ use trace::Trace;
 /// # Use of a freed reference
 ///
 /// Unsafe code, and compiled code with a wrong stack map, can use a box after its last reference
-/// is gone. A clone of such a box aborts. Builds with debug assertions or the feature `quarantine`
-/// look for it at each use, keep the memory of the boxes that died last ([`set_quarantine`]), and
-/// abort with the type of the box.
+/// is gone. Cloning such a reference aborts. Builds with debug assertions or with the feature
+/// `quarantine` check each use: they keep the memory of the boxes that died last
+/// ([`set_quarantine`]), and abort with the type of the box.
 #[repr(transparent)]
 pub struct VMExternRef(NonNull<VMExternData>);
 
@@ -276,11 +276,12 @@ unsafe fn free(data: NonNull<VMExternData>) {
     unsafe { dealloc((kind.as_any)(data).as_ptr().cast(), kind.layout) }
 }
 
-/// Sets how many dead boxes keep their memory; says how many that are.
+/// Sets how many dead boxes keep their memory, and returns the number that holds from now on.
 ///
-/// At most 1024 do, and none that has more than 1024 bytes. Builds with debug assertions begin
-/// with 256, and builds with the feature `quarantine` too. Other builds have no quarantine: it
-/// stays 0. It waits for other threads' boxes to come in, so an interrupt handler must not call it.
+/// It is 1024 at most. Boxes of more than 1024 bytes are never kept. Builds with debug assertions
+/// or with the feature `quarantine` begin with 256. Other builds have no quarantine: it stays 0.
+///
+/// It takes a lock that interrupted code may hold, so an interrupt handler must not call it.
 ///
 /// ```
 /// use vmexternref_core::set_quarantine;
@@ -386,7 +387,7 @@ impl VMExternRef {
         }
     }
 
-    /// The word that compiled code handles; the caller keeps the reference.
+    /// The word that compiled code holds; the caller keeps the reference.
     ///
     /// Its provenance is exposed, so that compiled code and collections may use it.
     #[inline]
@@ -657,8 +658,9 @@ impl DeadBox {
 /// Destroys a box whose count compiled code has brought to zero.
 ///
 /// Compiled code calls it after its inline decrement, when every store that belongs to the
-/// operation is complete: the value's destructor runs here, and it may call back into Wasm. A
-/// destructor that panics aborts the process, for a panic cannot pass through compiled frames.
+/// operation is complete: the value's destructor runs here, and may call back into Wasm. So the
+/// call leaves Wasm through an exit trampoline, as each call does that can collect. A destructor
+/// that panics aborts the process, because a panic cannot pass through compiled frames.
 ///
 /// # Safety
 ///

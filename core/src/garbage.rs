@@ -7,11 +7,11 @@ use core::iter;
 use core::marker::PhantomData;
 use core::mem;
 
-/// The boxes whose last reference a collection took; dropping it frees them.
+/// The boxes whose last reference a collection released; dropping it frees them.
 ///
-/// A host that must bound its pauses takes it from [`collect`](crate::collect) and calls
-/// [`release`](Self::release) whenever it has time. It needs no memory: a dead box has no use for
-/// its count, so the list runs through the counts.
+/// A host that must bound its pauses gets it from [`collect`](crate::collect) and calls
+/// [`release`](Self::release) whenever it has time. The list needs no memory of its own: it links
+/// the boxes through their counts, which dead boxes do not need.
 ///
 /// ```text
 /// oldest --> [ count: next ] --> [ count: next ] --> [ count: 0 ] <-- youngest
@@ -80,11 +80,11 @@ impl Garbage {
         })
     }
 
-    /// Destroys the oldest boxes, `at_most` so many, and says how many.
+    /// Destroys the oldest boxes, `at_most` of them, and returns how many it destroyed.
     ///
     /// # Panics
     ///
-    /// If a destructor does; its own box is gone then, and the rest waits.
+    /// If a destructor panics. Its own box is gone then, and the others still wait.
     pub fn release(&mut self, at_most: usize) -> usize {
         let mut released = 0;
         while released < at_most {

@@ -13,36 +13,37 @@ use crate::registry::{Reading, StackMapRegistry};
 use crate::report::{GcOutcome, GcReport};
 use crate::walker::{StackWalker, WalkEnd};
 
-/// Frees what compiled code has let go of, as far as `table` knows it.
+/// Frees what compiled code has let go of, of the references in `table`.
 ///
-/// It walks with `walker`, keeps what frames hold according to `registry`, gives up every other
-/// entry of the table, and then runs the destructors of what that freed. They may insert, collect,
-/// call Wasm, drop other references, and panic: the table is whole before the first, and each is
-/// run exactly once. Where a contract is seen to be broken, it frees nothing and says so in the
-/// report and in the log.
+/// It walks with `walker`, keeps what frames hold according to `registry`, releases every other
+/// entry of the table, and then runs the destructors of the boxes that this freed. Destructors may
+/// insert, collect, call Wasm, drop other references, and panic: the table is whole before the
+/// first, and each runs exactly once. A collection that detects a broken contract frees nothing,
+/// and says so in the report and in the log.
 ///
-/// A collection allocates nothing where the table does not verify and need not grow.
+/// A collection of a table that does not [verify](VMExternRefActivationsTable::set_verification)
+/// allocates only to resize the table, and does without where memory is out.
 ///
 /// # What may interrupt it
 ///
 /// A collection may run in an interrupt handler, and may be interrupted by one, as long as the two
 /// share no object: the handler must not drop, clone, insert or collect references of the code that
 /// it interrupts. Between the walk and the sweep no logger, no allocator and no destructor runs. A
-/// collection that finds marks that are not its own keeps everything.
+/// collection that finds the marks of another one keeps everything.
 ///
 /// # Panics
 ///
-/// If a destructor does. A second panic while the first unwinds aborts, as everywhere. A walker
-/// that unwinds aborts.
+/// If a destructor panics. A second panic while the first unwinds aborts, as everywhere. So does a
+/// walker that unwinds.
 ///
 /// # Safety
 ///
 /// - `walker` keeps the contract of [`StackWalker`], and the caller keeps its part of it.
-/// - Each stack map in `registry` tells the truth: the words it calls live are references, null or
-///   [immediates](VMExternRefActivationsTable::set_immediate_bits), and every live reference of a
-///   frame that the walk meets is among them.
-/// - Every reference in a frame of Wasm was inserted into `table` when it entered the frame. (One
-///   that was not, but is alive, is kept and reported.)
+/// - Each stack map in `registry` is right: the words it calls live are references, null or
+///   [immediates](VMExternRefActivationsTable::set_immediate_bits), and every live reference of the
+///   frame is among them.
+/// - Every reference in a Wasm frame was inserted into `table` when it entered the frame. (One that
+///   was not, but is alive, is kept and reported.)
 /// - A host that enters Wasm under a [stack
 ///   canary](VMExternRefActivationsTable::with_stack_canary) does so each time, unless `walker`
 ///   proves its walks complete.
@@ -92,13 +93,13 @@ pub unsafe fn collect<W: StackWalker + ?Sized>(
 ///
 /// # Panics
 ///
-/// If the observer does. In [`walked`](Observer::walked), nothing was collected. In
+/// If the observer panics. In [`walked`](Observer::walked), nothing was collected. In
 /// [`collected`](Observer::collected), the garbage is released while the panic unwinds.
 ///
 /// # Safety
 ///
-/// As for [`gc`], after the observer has run: if a frame holds a reference that is in no entry of
-/// the table, the observer does not drop the last reference that others have.
+/// The contract of [`gc`] still holds after the observer has run. So if a frame holds a reference
+/// that is in no entry of the table, the observer does not drop the last other one to its box.
 pub unsafe fn collect_observed<W: StackWalker + ?Sized>(
     registry: &StackMapRegistry,
     table: &VMExternRefActivationsTable,

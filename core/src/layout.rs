@@ -1,40 +1,42 @@
 //! Offsets and sizes that compiled code bakes in.
-//!
-//! ```text
-//!  VMExternRef                         VMExternRefActivationsTable
-//!      |                               +-----------+
-//!      |                               | next      | 0 ------------------.
-//!      |                               | end       | 1 word -----------. |
-//!      V                               | (private) |                   | |
-//! +-----------+-----------+            +-----------+                   | |
-//! | ref_count | kind      |                                            | |
-//! +-----------+-----------+            +------+------+------+------+   | |
-//! 0 words     1 word      2 words      | ref  | ref  | None | None |   | |
-//!                                      +------+------+------+------+   | |
-//!                                                    ^             ^   | |
-//!                                                    |             `---' |
-//!                                                    `-----------------'
-//! ```
-//!
-//! A slot is one word: the address of a `VMExternData`, or null. Compiled code that inserts a
-//! reference `r` does, in this order:
-//!
-//! 1. if `next == end`, it calls the host, which collects and inserts;
-//! 2. it stores `r` at `next`, and adds one slot to `next`;
-//! 3. it adds one to the reference count of `r`, and uses `r`.
-//!
-//! A word that was loaded from a table or a global need not be inserted while that place still
-//! holds the reference: as long as nothing is stored, called or collected, and no stack map calls
-//! the word live.
-//!
-//! Where words may be
-//! [immediates](crate::VMExternRefActivationsTable::set_immediate_bits), compiled code does none of
-//! this for one, as for null.
 
 /// Bytes in a word of the host.
 pub(crate) const WORD: usize = size_of::<usize>();
 
-/// Byte offsets and sizes, for a target's pointer width.
+/// Byte offsets and sizes that compiled code bakes in, for a target's pointer width.
+///
+/// ```text
+///  VMExternRef                         VMExternRefActivationsTable
+///      |                               +-----------+
+///      |                               | next      | 0 ------------------.
+///      |                               | end       | 1 word -----------. |
+///      V                               | (private) |                   | |
+/// +-----------+-----------+            +-----------+                   | |
+/// | ref_count | kind      |                                            | |
+/// +-----------+-----------+            +------+------+------+------+   | |
+/// 0 words     1 word      2 words      | ref  | ref  | None | None |   | |
+///                                      +------+------+------+------+   | |
+///                                                    ^             ^   | |
+///                                                    |             `---' |
+///                                                    `-----------------'
+/// ```
+///
+/// A slot is one word: the address of a [`VMExternData`](crate::VMExternData), or null. Compiled
+/// code that inserts a reference `r` does this, in this order:
+///
+/// 1. if `next == end`, it calls the host, which collects and inserts;
+/// 2. it stores `r` at `next`, and adds one slot to `next`;
+/// 3. it adds one to the reference count of `r`, and uses `r`.
+///
+/// A word that was loaded from a Wasm table or global need not be inserted before the next store,
+/// call or collection: until then, the table or global holds the reference. No stack map may name
+/// such a word.
+///
+/// Compiled code that gives up a counted reference subtracts one from its count. If the count is
+/// zero then, it calls [`drop_extern_ref`](crate::drop_extern_ref).
+///
+/// It does none of this for null, nor for
+/// [immediates](crate::VMExternRefActivationsTable::set_immediate_bits).
 ///
 /// Take [`Offsets::HOST`] in a just-in-time compiler, and [`Offsets::new`] in a compiler whose
 /// target may differ from the machine it runs on.

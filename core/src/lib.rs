@@ -1,7 +1,7 @@
 //! Deferred reference counting for Wasm `externref`s, without `std`.
 //!
-//! **What you give**: compiled code that keeps a [table](VMExternRefActivationsTable)
-//! and [counts](VMExternRef) as [`Offsets`] says, its
+//! **What you give**: compiled code that fills a [table](VMExternRefActivationsTable)
+//! and counts [references](VMExternRef) as [`Offsets`] says, its
 //! [stack maps](ModuleStackMaps), and a [`StackWalker`] that finds its frames.
 //!
 //! **What you get**: [`VMExternRef`], a counted box of one word, and [`gc`],
@@ -9,22 +9,28 @@
 //! code is still running.
 //!
 //! **Your responsibilities** are the two lists at [`StackWalker`] and the
-//! section *Safety* of [`gc`]. A broken one leads to a leak and a
-//! [report](GcReport) wherever that can be told apart from a kept one.
+//! section *Safety* of [`gc`]. A violation that a collection can detect frees
+//! nothing, and is [reported](GcReport).
 //!
 //! A [`CycleCollector`] frees host objects that refer to each other, if they can
 //! name their references.
+//!
+//! The module `guide` of the crate [`vmexternref`](https://docs.rs/vmexternref)
+//! explains each step of an embedding. Its page
+//! [`bare_metal`](https://docs.rs/vmexternref/latest/vmexternref/guide/bare_metal/index.html)
+//! is for hosts that depend on this crate alone.
 //!
 //! **Not suitable for** objects shared between threads, or compiled code that
 //! moves references to where no stack map names them.
 //!
 //! # How it works
 //!
-//! References in locals and on the operand stack are not counted. Whenever
-//! one enters a frame from outside, a counted clone goes into the table. The
-//! table so holds at least what the frames hold: it *over-approximates*
-//! them. When it is full, a collection walks the stack, learns from stack maps
-//! what the frames really hold, and lets go of everything else.
+//! References in locals and on the operand stack are not counted. Whenever a
+//! reference enters a frame from outside, a counted clone of it goes into the
+//! table. So the table holds at least what the frames hold: it
+//! *over-approximates* them. When it is full, a collection walks the stack,
+//! reads from the stack maps what the frames really hold, and releases all
+//! other entries.
 //!
 //! Why that is sound:
 //!
@@ -56,7 +62,7 @@
 //!
 //! let sp = Some(stack.as_ptr().expose_provenance());
 //! let frame = Frame::of_compiled_code(0x1010, sp, None);
-//! // Sound, because `stack` is all there is of a stack, and the map describes it.
+//! // SAFETY: `stack` is the only frame, its map is right, and the table has what it holds.
 //! let report = unsafe {
 //!     let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
 //!     gc(&registry, &table, &walker)

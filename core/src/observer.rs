@@ -38,8 +38,8 @@ use core::ptr;
 /// # Cost
 ///
 /// A host without observer pays nothing. An observed collection walks once more, and needs memory
-/// for a copy of each frame and slot and for a set of the table's entries. Without it the observer
-/// sees less ([`ObservedStack::unrecorded`]), and the collection is the same.
+/// for a copy of each frame and slot and for a set of the table's entries. Where memory is out, the
+/// observer sees fewer frames ([`ObservedStack::unrecorded`]), and the collection is the same.
 ///
 /// # Example
 ///
@@ -84,7 +84,7 @@ use core::ptr;
 ///
 /// let frame = Frame::of_compiled_code(0x1010, Some(stack.as_ptr().expose_provenance()), None);
 /// let mut log = Log::default();
-/// // Sound, because `stack` is all there is of a stack, and the map describes it.
+/// // SAFETY: `stack` is the only frame, its map is right, and the table has what it holds.
 /// let (_, garbage) = unsafe {
 ///     let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
 ///     collect_observed(&registry, &table, &walker, &mut log)
@@ -158,7 +158,7 @@ impl<'c> ObservedStack<'c> {
         })
     }
 
-    /// Frames of the walk that are not among [`frames`](Self::frames), for want of memory.
+    /// How many frames of the walk are not in [`frames`](Self::frames), because memory was out.
     #[must_use]
     pub fn unrecorded(&self) -> usize {
         self.unrecorded

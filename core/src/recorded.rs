@@ -28,8 +28,8 @@ impl RecordedWalker {
     ///
     /// # Safety
     ///
-    /// Whenever it walks, `frames` and `end` keep the contract of
-    /// [`StackWalker`] for the stack of that moment.
+    /// Whenever it walks, `frames` and `end` are what a [`StackWalker`] that keeps its contract
+    /// would show of the stack at that moment.
     #[must_use]
     pub unsafe fn new(frames: Vec<Frame>, end: WalkEnd) -> Self {
         Self { frames, end }

@@ -3,39 +3,38 @@
 use crate::walker::WalkEnd;
 use core::fmt;
 
-/// What a collection decided, and so whether it freed anything.
+/// What a collection decided: to free what it could, or why it kept everything.
 ///
-/// The first row that fits counts:
+/// The first row that fits decides:
 ///
 /// | the walk | stack canaries | outcome |
 /// | --- | --- | --- |
-/// | met a live word that is no reference of the table | any | [`KeptContractBreak`](Self::KeptContractBreak) |
+/// | met a live word that is no reference in the table | any | [`KeptContractBreak`](Self::KeptContractBreak) |
 /// | met a frame that the walker calls compiled, in no registered module | any | [`KeptUnregistered`](Self::KeptUnregistered) |
 /// | met a frame with live references that has no usable address | any | [`KeptUnreadable`](Self::KeptUnreadable) |
 /// | is [`Complete`](WalkEnd::Complete) | any | [`Swept`](Self::Swept) |
-/// | passed every canary, and then met a Wasm frame (looked for where the table verifies) | some | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
+/// | passed every canary, and then met a Wasm frame (only a table that verifies looks) | some | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
 /// | passed every canary | some | [`Swept`](Self::Swept) |
-/// | did not | some | [`KeptUncovered`](Self::KeptUncovered) |
+/// | did not pass every canary | some | [`KeptUncovered`](Self::KeptUncovered) |
 /// | is [`Stopped`](WalkEnd::Stopped) | none | [`KeptStopped`](Self::KeptStopped) |
 /// | is [`Unproven`](WalkEnd::Unproven), and met a Wasm frame | none | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
 /// | is `Unproven` | none now, but the table has had some | [`Swept`](Self::Swept) |
 /// | is `Unproven` | none in the table's life | [`KeptUnproven`](Self::KeptUnproven) |
 ///
-/// The live words of the first row are misaligned, or, where the table
-/// [verifies](crate::VMExternRefActivationsTable::set_verification), in no entry; without
-/// verification, marked boxes that are in no entry are found by the sweep, which is then taken
-/// back. A table that [allows foreign
-/// roots](crate::VMExternRefActivationsTable::allow_foreign_roots) passes over roots of other
-/// tables.
+/// A live word of the first row is misaligned, or is a reference in no entry of the table. A table
+/// that [verifies](crate::VMExternRefActivationsTable::set_verification) finds the latter during
+/// the walk. Without verification the sweep finds it, and is undone. A table that [allows foreign
+/// roots](crate::VMExternRefActivationsTable::allow_foreign_roots) passes over references that are
+/// in no entry.
 ///
-/// A collection that is asked for during a walk of the same table does nothing:
+/// A collection during a walk of the same table does nothing:
 /// [`AlreadyCollecting`](Self::AlreadyCollecting).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GcOutcome {
-    /// Everything that no frame holds was let go.
+    /// Every entry that no frame holds was released.
     Swept,
-    /// Kept everything: a live word was no reference of the table.
+    /// Kept everything: a live word was no reference in the table.
     KeptContractBreak,
     /// Kept everything: a compiled frame lies in no registered module.
     KeptUnregistered {
@@ -119,23 +118,23 @@ pub struct GcReport {
     pub walk_end: Option<WalkEnd>,
     /// Frames that the walker visited.
     pub frames: usize,
-    /// Frames of these that belong to Wasm functions.
+    /// How many of these frames belong to Wasm functions.
     pub wasm_frames: usize,
-    /// Live words in frames, null ones, immediates and duplicates included.
+    /// Live words in frames, including null, immediates and duplicates.
     pub words: usize,
-    /// Live references found in frames, duplicates included.
+    /// Live references found in frames, including duplicates.
     pub roots: usize,
     /// Entries of the table before.
     pub entries_before: usize,
     /// Entries of the table after, before destructors ran.
     pub entries_after: usize,
-    /// Boxes whose last reference went.
+    /// Boxes whose last reference was released.
     pub freed: usize,
     /// Roots that no contract allows: misaligned words, or words in no entry of the table.
     ///
-    /// Everything is kept. Roots that were found to be boxes are inserted into the table, but not
-    /// where it [verifies](crate::VMExternRefActivationsTable::set_verification), which looks at no
-    /// such box.
+    /// If there is one, everything is kept. An aligned one is inserted into the table, so that its
+    /// box stays alive. A table that
+    /// [verifies](crate::VMExternRefActivationsTable::set_verification) does not touch it.
     pub contract_breaks: usize,
     /// Roots in no entry of a table that allows [foreign
     /// roots](crate::VMExternRefActivationsTable::allow_foreign_roots).

@@ -179,17 +179,18 @@ impl fmt::Display for WalkEnd {
 ///   after it has proved the end of this one; the first frame of each further stack says so
 ///   ([`Frame::new_stack`]);
 /// - skips no Wasm frame between the first and the last frame it visits of a stack;
-/// - gives the true `pc` of each frame, and a true `sp` or `fp`; any other `Some` it gives is true
-///   too for frames of compiled Wasm functions; [`Frame::compiled`] is true only where it is sure;
+/// - gives the true `pc` of each frame, and a true `sp` or `fp`; of frames of compiled Wasm
+///   functions, both are true where it gives both;
+/// - calls a frame [compiled](Frame::of_compiled_code) only if it surely is;
 /// - visits the same frames again when it is called again before anything on the stack has
 ///   changed;
 /// - returns [`WalkEnd::Complete`] only if it can prove that it visited every Wasm frame that may
 ///   hold references of the table in question;
 /// - visits no more frames after `visit` has returned [`ControlFlow::Break`], and then returns
 ///   [`WalkEnd::INTERRUPTED`];
-/// - does not unwind (a collection aborts then), and from its first visit on runs no code but its
-///   own: it does not log, allocate, collect, or use a reference. What is to be said about a walk
-///   that went wrong, it says in [`WalkEnd::Stopped`].
+/// - does not unwind (a collection aborts then);
+/// - from its first visit on runs no code but its own: it does not log, allocate, collect, or use a
+///   reference. Why a walk went wrong, it says in [`WalkEnd::Stopped`].
 ///
 /// It may visit host frames, frames of several stacks, or Wasm frames only.
 ///
@@ -197,12 +198,12 @@ impl fmt::Display for WalkEnd {
 ///
 /// - no frame that the walker may visit changes during the walk: it calls from the youngest of
 ///   these frames or with their threads stopped;
-/// - compiled code has left Wasm as the walker wants it left, for instance through an exit
-///   trampoline that records where.
+/// - compiled code has called the host in the way that the walker needs, for instance through an
+///   exit trampoline that records where it left Wasm.
 ///
 /// # Example
 ///
-/// A list of the frames of compiled code, oldest first, which compiled code or its trampolines keep:
+/// Compiled code, or its trampolines, keep a list of the frames, oldest first:
 ///
 /// ```
 /// use core::cell::RefCell;

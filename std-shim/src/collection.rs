@@ -14,7 +14,8 @@ use vmexternref_core::{
 /// builds with debug assertions print the first failure of each kind on the standard error stream.
 ///
 /// ```
-/// use vmexternref::{StackMapRegistry, VMExternRef, VMExternRefActivationsTable, gc_with_backtrace};
+/// use vmexternref::{StackMapRegistry, VMExternRef, VMExternRefActivationsTable};
+/// use vmexternref::gc_with_backtrace;
 ///
 /// let registry = StackMapRegistry::new();
 /// let table = VMExternRefActivationsTable::new();

@@ -11,9 +11,8 @@
 //! | come from Wasmtime's first `externref.rs` | [`porting`] |
 //! | see a collection keep everything, or an object die too early | [`debugging`] |
 //!
-//! Every piece of code on these pages is compiled and run by the tests. Names of items that a feature
-//! of this crate adds are links to them where the feature is on, and else to the
-//! [features](crate#features).
+//! Every piece of code on these pages is compiled and run by the tests. A link to an item that a
+//! feature adds leads to the list of [features](crate#features) where that feature is off.
 
 /// Makes a module of each page, with the links to items that a feature adds.
 macro_rules! pages {

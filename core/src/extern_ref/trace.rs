@@ -7,13 +7,13 @@ use super::VMExternRef;
 /// A [`CycleCollector`](crate::CycleCollector) boxes such values, and frees those that only
 /// references among themselves keep alive.
 ///
-/// The trait is safe to implement wrongly. A `trace` that leaves a reference out leaks what is
-/// behind it. One that names a reference it does not own can make a live value be unlinked, never
-/// be freed; a collection that notices frees nothing and says so in its
+/// A wrong implementation is safe. A `trace` that leaves a reference out leaks what is behind it. A
+/// `trace` that names a reference which its value does not own can make a live value be unlinked,
+/// but never be freed. A collection that notices frees nothing and says so in its
 /// [report](crate::CycleReport). Either method may panic, allocate, collect, make and drop boxes.
 ///
-/// A value changes behind shared references, so it keeps its references in a `Cell` or `RefCell`.
-/// It may be traced whenever the host collects; one that is borrowed just then names nothing, and
+/// Both methods take `&self`, so a value keeps its references in a `Cell` or `RefCell`. It may be
+/// traced whenever the host collects. A value that is borrowed at that time names nothing, and
 /// lives until the next collection:
 ///
 /// ```
