@@ -62,7 +62,7 @@
 //!
 //! let sp = Some(stack.as_ptr().expose_provenance());
 //! let frame = Frame::of_compiled_code(0x1010, sp, None);
-//! // SAFETY: `stack` is the only frame, its map is right, and the table has what it holds.
+//! // Sound: `stack` is the only frame, its map is right, and the table has what it holds.
 //! let report = unsafe {
 //!     let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
 //!     gc(&registry, &table, &walker)
