@@ -16,7 +16,7 @@ use core::cell::Cell;
 use core::ops::Range;
 use core::ptr;
 
-/// One call into Wasm, as a place on the stack.
+/// A mark in the frame that calls Wasm, which a walk has to come past.
 ///
 /// Made by [`with_stack_canary`](crate::VMExternRefActivationsTable::with_stack_canary), or by
 /// hand for [`set_stack_canary`](crate::VMExternRefActivationsTable::set_stack_canary).

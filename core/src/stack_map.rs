@@ -82,9 +82,9 @@ impl StackMap {
     /// Makes a map of `live_words`, counted from the stack pointer.
     ///
     /// `frame_words` is the distance from the stack pointer to the frame
-    /// pointer, where the producer knows it. Then the map can be used from
-    /// the frame pointer, which stays right when a callee's tail call has
-    /// changed the size of its stack arguments.
+    /// pointer, if the producer knows it. Then a collection finds the words
+    /// from the frame pointer, which is right even where a tail call of the
+    /// callee has changed the size of its stack arguments.
     ///
     /// # Errors
     ///

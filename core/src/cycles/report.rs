@@ -6,7 +6,7 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CycleOutcome {
-    /// Everything that only references among traced boxes kept alive was unlinked and released.
+    /// The boxes that only references among traced boxes kept alive were unlinked and released.
     Collected,
     /// Kept everything: traced values named more references to a box than there are, or references
     /// came and went while values were traced.
@@ -49,11 +49,11 @@ pub struct CycleReport {
     pub outcome: CycleOutcome,
     /// Traced boxes that were alive at the beginning.
     pub boxes: usize,
-    /// References that these named, those to other boxes included.
+    /// References that these named, including those to boxes that are not traced.
     pub references: usize,
     /// Boxes that were found to be garbage, and unlinked.
     pub unlinked: usize,
-    /// Boxes of these whose last reference went.
+    /// Unlinked boxes whose last reference was released.
     pub freed: usize,
     /// Boxes that were unlinked although something still holds them.
     ///
