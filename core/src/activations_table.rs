@@ -104,7 +104,7 @@ impl VMExternRefActivationsTable {
         }
     }
 
-    /// Entries, duplicates included.
+    /// The number of entries, including duplicates.
     #[must_use]
     pub fn len(&self) -> usize {
         slots_between(self.base.get(), self.next.get())
@@ -116,7 +116,7 @@ impl VMExternRefActivationsTable {
         self.base.get() == self.next.get()
     }
 
-    /// Slots, taken or free.
+    /// The number of slots, taken or free.
     #[must_use]
     pub fn capacity(&self) -> usize {
         slots_between(self.base.get(), self.end.get())
@@ -558,7 +558,7 @@ impl fmt::Debug for VMExternRefActivationsTable {
     }
 }
 
-/// Takes a stack canary away when it goes.
+/// Takes a stack canary away when it is dropped.
 #[derive(Debug)]
 pub struct CanaryGuard<'a> {
     _link: Link<'a>,

@@ -397,15 +397,16 @@ impl ObservedSlot<'_> {
 
 /// What a live word of a frame turned out to be.
 ///
-/// The last two break the contract of [`gc`](crate::gc), and the collection keeps everything. A
-/// table that [allows foreign roots](VMExternRefActivationsTable::allow_foreign_roots) takes
-/// [`NotInTable`](Self::NotInTable) for a reference of another table.
+/// [`NotInTable`](Self::NotInTable) and [`Misaligned`](Self::Misaligned) break the contract of
+/// [`gc`](crate::gc), so the collection keeps everything. A table that [allows foreign
+/// roots](VMExternRefActivationsTable::allow_foreign_roots) takes the former for a reference of
+/// another table.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum SlotContent<'s> {
     /// The null reference.
     Null,
-    /// [No reference](VMExternRefActivationsTable::set_immediate_bits).
+    /// An [immediate](VMExternRefActivationsTable::set_immediate_bits), which is no reference.
     Immediate,
     /// A reference that is in the table.
     ///
@@ -413,6 +414,6 @@ pub enum SlotContent<'s> {
     Object(&'s VMExternRef),
     /// A word that is in no entry of the table: it may be anything.
     NotInTable,
-    /// A word at which no box can be.
+    /// A word that is no address of a box, because it is misaligned.
     Misaligned,
 }
