@@ -13,7 +13,7 @@ use crate::registry::{Reading, StackMapRegistry};
 use crate::report::{GcOutcome, GcReport};
 use crate::walker::{StackWalker, WalkEnd};
 
-/// Frees what compiled code has let go of, of the references in `table`.
+/// Releases the entries of `table` that no Wasm frame holds any more.
 ///
 /// It walks with `walker`, keeps what frames hold according to `registry`, releases every other
 /// entry of the table, and then runs the destructors of the boxes that this freed. Destructors may
@@ -33,8 +33,8 @@ use crate::walker::{StackWalker, WalkEnd};
 ///
 /// # Panics
 ///
-/// If a destructor panics. A second panic while the first unwinds aborts, as everywhere. So does a
-/// walker that unwinds.
+/// If a destructor panics. A second panic while the first unwinds aborts, as everywhere. A walker
+/// that unwinds aborts too.
 ///
 /// # Safety
 ///

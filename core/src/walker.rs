@@ -67,9 +67,9 @@ pub struct Frame {
 impl Frame {
     /// A frame that is surely one of compiled code.
     ///
-    /// It lies on the stack of the frame before it. Frames between an exit and an entry trampoline
-    /// are compiled for sure, and so are all frames of a walker that visits no others. A module
-    /// that was not registered is then noticed: the collection keeps everything.
+    /// It lies on the stack of the frame before it. If `pc` lies in no registered module, the
+    /// collection keeps everything. Frames between an exit and an entry trampoline are compiled for
+    /// sure, and so are all frames of a walker that sees compiled code only.
     #[inline]
     #[must_use]
     pub const fn of_compiled_code(pc: usize, sp: Option<usize>, fp: Option<usize>) -> Self {
@@ -84,8 +84,8 @@ impl Frame {
 
     /// A frame of host code or of compiled code: the walker cannot tell which.
     ///
-    /// It lies on the stack of the frame before it. If `pc` lies in no registered module, the
-    /// frame passes for the host's, and what only it holds is freed.
+    /// It lies on the stack of the frame before it. If `pc` lies in no registered module, the frame
+    /// passes for the host's, and what only it holds is freed.
     #[inline]
     #[must_use]
     pub const fn of_unknown_code(pc: usize, sp: Option<usize>, fp: Option<usize>) -> Self {
@@ -237,8 +237,8 @@ pub unsafe trait StackWalker {
 
     /// Whether each walk that finds nothing wrong ends [`Complete`](WalkEnd::Complete).
     ///
-    /// A collection then looks for no stack canaries on the way, which takes time for each pair of
-    /// a stack and a canary. A wrong `true` makes collections keep everything.
+    /// If so, a collection looks for no stack canaries on the way: that would take time for each
+    /// pair of a stack and a canary. A wrong `true` makes collections keep everything.
     #[inline]
     fn proves_end(&self) -> bool {
         false
