@@ -31,6 +31,9 @@ pub(crate) struct Walked {
     pub(crate) outside_canaries: Option<usize>,
     /// The return address of a compiled frame that lies in no registered module.
     pub(crate) unregistered: Option<usize>,
+    /// The return address of a compiled frame at a call that its module, which matches strictly,
+    /// did not declare.
+    pub(crate) undeclared: Option<usize>,
     /// The return address of a frame with live references that did not tell where they are.
     pub(crate) unreadable: Option<usize>,
 }
@@ -47,6 +50,7 @@ impl Walked {
             covered: false,
             outside_canaries: None,
             unregistered: None,
+            undeclared: None,
             unreadable: None,
         }
     }
@@ -222,6 +226,10 @@ enum Live<'m> {
     Outside,
     /// The frame is one of a trampoline, or of other code without references.
     NotWasm,
+    /// The same, unless the walker calls the frame compiled.
+    StrictlyNotWasm,
+    /// The frame is one of Wasm, at a call that its module did not declare.
+    Undeclared,
     Nothing,
     /// Some of the first 64 words, and how many.
     Few(u64, u32),
@@ -248,6 +256,8 @@ impl<'m> Site<'m> {
         let (map, live) = match found {
             Found::Outside => (None, Live::Outside),
             Found::Code => (None, Live::NotWasm),
+            Found::StrictCode => (None, Live::StrictlyNotWasm),
+            Found::Undeclared => (None, Live::Undeclared),
             Found::Wasm(None) => (None, Live::Nothing),
             Found::Wasm(Some(map)) => match map.blocks() {
                 [0] => (Some(map), Live::Nothing),
@@ -369,7 +379,12 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
                 self.other_frames += 1;
                 self.walked.unregistered = Some(frame.pc);
             }
-            Live::Outside | Live::NotWasm => self.other_frames += 1,
+            Live::StrictlyNotWasm if frame.compiled => {
+                self.other_frames += 1;
+                self.walked.undeclared = Some(frame.pc);
+            }
+            Live::Outside | Live::NotWasm | Live::StrictlyNotWasm => self.other_frames += 1,
+            Live::Undeclared => self.walked.undeclared = Some(frame.pc),
             Live::Nothing => {}
             Live::Few(block, words) => {
                 self.walked.words += words as usize;

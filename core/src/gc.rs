@@ -267,6 +267,9 @@ fn decide(walked: &Walked, table: &VMExternRefActivationsTable) -> GcOutcome {
     if let Some(pc) = walked.unregistered {
         return GcOutcome::KeptUnregistered { pc };
     }
+    if let Some(pc) = walked.undeclared {
+        return GcOutcome::KeptUndeclared { pc };
+    }
     if let Some(pc) = walked.unreadable {
         return GcOutcome::KeptUnreadable { pc };
     }

@@ -49,10 +49,13 @@ pub struct ModuleStackMaps {
     matching: Matching,
     /// Where each begins and ends.
     functions: Vec<(u32, u32)>,
-    /// Code offsets, each with the index of its map.
+    /// Code offsets, each with the index of its map, or [`NO_MAP`].
     safepoints: Vec<(u32, u32)>,
     maps: Vec<StackMap>,
 }
+
+/// In place of the index of a map: nothing is live.
+const NO_MAP: u32 = u32::MAX;
 
 impl ModuleStackMaps {
     /// A module of `code_bytes` bytes, with no functions yet.
@@ -93,8 +96,8 @@ impl ModuleStackMaps {
 
     /// Declares which words are live at the safepoint at `offset`.
     ///
-    /// With [`Matching::Exact`] the offset is that of the return address,
-    /// behind the call; otherwise it is where the call begins.
+    /// The offset is that of the return address, behind the call; with
+    /// [`Matching::NearestPreceding`] it is where the call begins.
     ///
     /// # Errors
     ///
@@ -105,6 +108,23 @@ impl ModuleStackMaps {
         push(&mut self.maps, map)?;
         self.safepoints.push((offset, index));
         Ok(())
+    }
+
+    /// Declares that a call returns to `offset`, and that nothing is live there, unless
+    /// [`safepoint`](Self::safepoint) says otherwise.
+    ///
+    /// With [`Matching::Strict`] a producer declares all of its calls so, before or after the
+    /// safepoints. With [`Matching::Exact`] it makes no difference.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReturnAddresses`](RegisterError::NotReturnAddresses) with
+    /// [`Matching::NearestPreceding`], or no memory.
+    pub fn return_address(&mut self, offset: u32) -> Result<(), RegisterError> {
+        if self.matching == Matching::NearestPreceding {
+            return Err(RegisterError::NotReturnAddresses);
+        }
+        push(&mut self.safepoints, (offset, NO_MAP))
     }
 
     /// Declares safepoints that share `maps`: code offsets, each with the index of its map.
@@ -129,7 +149,10 @@ impl ModuleStackMaps {
 
     /// The index of the map that is declared next.
     fn next_map(&self) -> Result<u32, RegisterError> {
-        u32::try_from(self.maps.len()).map_err(|_| RegisterError::OutOfMemory)
+        let index = u32::try_from(self.maps.len()).ok();
+        index
+            .filter(|&index| index != NO_MAP)
+            .ok_or(RegisterError::OutOfMemory)
     }
 
     /// Checks everything and builds what lookups use.
@@ -140,7 +163,7 @@ impl ModuleStackMaps {
         let functions = Functions::new(self.functions)?;
         let interned = intern(self.maps)?;
         let mut list = self.safepoints;
-        for (_, map) in &mut list {
+        for (_, map) in list.iter_mut().filter(|(_, map)| *map != NO_MAP) {
             *map = interned.place(*map);
         }
         let maps = interned.distinct;
@@ -148,6 +171,7 @@ impl ModuleStackMaps {
         Ok(Module {
             start: base,
             code_bytes,
+            strict: self.matching == Matching::Strict,
             safepoints,
             maps,
             functions,
@@ -188,7 +212,7 @@ mod tests {
     /// `None`: not Wasm. `Some([])`: Wasm with nothing live.
     fn found(module: &Module, offset: usize) -> Option<Vec<u32>> {
         match module.find((BASE + offset).wrapping_sub(1)) {
-            Found::Outside | Found::Code => None,
+            Found::Outside | Found::Code | Found::StrictCode | Found::Undeclared => None,
             Found::Wasm(map) => Some(map.map_or(vec![], |map| map.live_words().collect())),
         }
     }
@@ -202,6 +226,55 @@ mod tests {
         assert_eq!(found(&module, 0x20), Some(vec![]));
         assert_eq!(found(&module, 0x50), Some(vec![]));
         assert_eq!(found(&module, 0x90), None);
+    }
+
+    #[test]
+    fn strict_knows_what_was_declared_and_nothing_else() {
+        let declare = |first_maps: bool| {
+            let mut module = ModuleStackMaps::new(0x100, Matching::Strict);
+            module.function(0..0x40)?;
+            for maps in [first_maps, !first_maps] {
+                if maps {
+                    module.safepoint(0x10, map(&[1]))?;
+                    module.safepoint(0x20, map(&[]))?;
+                } else {
+                    [0x10, 0x20, 0x30, 0x30]
+                        .into_iter()
+                        .try_for_each(|offset| module.return_address(offset))?;
+                }
+            }
+            module.finish(BASE)
+        };
+        let module = declare(true).unwrap();
+        assert_eq!(module, declare(false).unwrap());
+        for (offset, live) in [(0x10, vec![1]), (0x20, vec![]), (0x30, vec![])] {
+            assert_eq!(found(&module, offset), Some(live), "{offset:#x}");
+        }
+        for offset in [0x11, 0x1f, 0x40] {
+            let found = module.find(BASE + offset - 1);
+            assert!(matches!(found, Found::Undeclared), "{offset:#x}: {found:?}");
+        }
+        assert!(matches!(module.find(BASE + 0x40), Found::StrictCode));
+    }
+
+    #[test]
+    fn return_addresses_are_nothing_to_others() {
+        let with_return_address = |matching, offset: u32| {
+            let mut module = ModuleStackMaps::new(0x100, matching);
+            module.function(0..0x40)?;
+            module.return_address(offset)?;
+            module.finish(BASE)
+        };
+        let without = build(Matching::Exact, &[0..0x40], &[]).unwrap();
+        assert_eq!(with_return_address(Matching::Exact, 0x10), Ok(without));
+        for matching in [Matching::Strict, Matching::Exact] {
+            for offset in [0, 0x41, u32::MAX] {
+                let refused = with_return_address(matching, offset).unwrap_err();
+                assert_eq!(refused, RegisterError::OutsideFunctions);
+            }
+        }
+        let refused = with_return_address(Matching::NearestPreceding, 0x10).unwrap_err();
+        assert_eq!(refused, RegisterError::NotReturnAddresses);
     }
 
     /// The original took the map of the function before (and CVE-2021-39218:
@@ -247,6 +320,7 @@ mod tests {
                 Found::Outside => panic!("{offset:#x} is outside"),
                 Found::Code => assert!(!wasm, "{offset:#x}"),
                 Found::Wasm(_) => assert!(wasm, "{offset:#x}"),
+                other => panic!("{offset:#x}: {other:?}"),
             }
         }
         for call in [0, BASE - 1, BASE + 0x100, BASE + (1 << 31), usize::MAX] {
@@ -265,7 +339,11 @@ mod tests {
     #[test]
     fn bad_modules_are_errors() {
         use RegisterError::*;
-        for matching in [Matching::Exact, Matching::NearestPreceding] {
+        for matching in [
+            Matching::Strict,
+            Matching::Exact,
+            Matching::NearestPreceding,
+        ] {
             let build = |functions: &[Range<u32>], safepoints: &[(u32, &[u32])]| {
                 build(matching, functions, safepoints).unwrap_err()
             };

@@ -171,7 +171,7 @@ impl StackMapRegistry {
     /// Whether `pc` is a return address in a registered Wasm function.
     #[must_use]
     pub fn is_wasm(&self, pc: usize) -> bool {
-        matches!(self.read().find(pc), Found::Wasm(_))
+        matches!(self.read().find(pc), Found::Wasm(_) | Found::Undeclared)
     }
 
     /// Announces a reader of what is registered now.

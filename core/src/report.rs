@@ -11,6 +11,7 @@ use core::fmt;
 /// | --- | --- | --- |
 /// | met a live word that is no reference in the table | any | [`KeptContractBreak`](Self::KeptContractBreak) |
 /// | met a frame that the walker calls compiled, in no registered module | any | [`KeptUnregistered`](Self::KeptUnregistered) |
+/// | met a frame in a module that matches [strictly](crate::Matching::Strict), at a call that was not declared | any | [`KeptUndeclared`](Self::KeptUndeclared) |
 /// | met a frame with live references that has no usable address | any | [`KeptUnreadable`](Self::KeptUnreadable) |
 /// | is [`Complete`](WalkEnd::Complete) | any | [`Swept`](Self::Swept) |
 /// | passed every canary, and then met a Wasm frame (only a table that verifies looks) | some | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
@@ -38,6 +39,12 @@ pub enum GcOutcome {
     KeptContractBreak,
     /// Kept everything: a compiled frame lies in no registered module.
     KeptUnregistered {
+        /// The frame's return address.
+        pc: usize,
+    },
+    /// Kept everything: a frame is at a call that its module, which matches
+    /// [strictly](crate::Matching::Strict), did not declare.
+    KeptUndeclared {
         /// The frame's return address.
         pc: usize,
     },
@@ -69,6 +76,13 @@ impl fmt::Display for GcOutcome {
                 return write!(
                     f,
                     "kept everything, compiled code at pc {pc:#x} is in no registered module"
+                );
+            }
+            Self::KeptUndeclared { pc } => {
+                return write!(
+                    f,
+                    "kept everything, no call that returns to pc {pc:#x} was declared: \
+                     the stack maps are not of this code, or lie at wrong offsets"
                 );
             }
             Self::KeptUnreadable { pc } => {

@@ -26,18 +26,20 @@ const MAX_BYTES: usize = 1 << 27;
 impl ModuleStackMaps {
     /// Declares the safepoints of a `.wasmtime.stackmap` section.
     ///
-    /// `section` is what `wasmtime-environ` wrote for this code; the module
-    /// must match [exactly](Matching::Exact). Functions are declared apart.
-    /// Time and memory are linear in the section's size.
+    /// `section` is what `wasmtime-environ` wrote for this code. It has the
+    /// return addresses at which something is live; where the module matches
+    /// [strictly](Matching::Strict), the [others](Self::return_address) are
+    /// declared apart, as functions are. Time and memory are linear in the
+    /// section's size.
     ///
     /// # Errors
     ///
-    /// A module that does not match exactly; a section that is malformed, has
+    /// A module that does not match return addresses; a section that is malformed, has
     /// 128 MiB or more, names a code offset twice, or has maps that overlap
     /// without being the same; or no memory. The module is then as it was.
     pub fn stack_map_section(&mut self, section: &[u8]) -> Result<(), RegisterError> {
-        if self.matching() != Matching::Exact {
-            return Err(RegisterError::NotExact);
+        if self.matching() == Matching::NearestPreceding {
+            return Err(RegisterError::NotReturnAddresses);
         }
         if section.is_empty() {
             return Ok(());
@@ -300,11 +302,11 @@ mod tests {
     }
 
     #[test]
-    fn the_module_must_match_exactly() {
+    fn the_module_must_match_return_addresses() {
         let mut module = ModuleStackMaps::new(CODE_BYTES, Matching::NearestPreceding);
         for bytes in [section(&[(0x10, &[64, 1, 1])]), vec![]] {
             let refused = module.stack_map_section(&bytes).unwrap_err();
-            assert_eq!(refused, RegisterError::NotExact);
+            assert_eq!(refused, RegisterError::NotReturnAddresses);
         }
     }
 

@@ -127,7 +127,7 @@ fn compile(
     memory.copy_from_slice(code.data());
     let memory = memory.make_exec()?;
     if let Some(registry) = registry {
-        let mut module = ModuleStackMaps::new(code.total_size(), Matching::Exact);
+        let mut module = ModuleStackMaps::new(code.total_size(), Matching::Strict);
         add_function(&mut module, 0, code)?;
         registry.register(address(&memory), module)?;
     }

@@ -72,7 +72,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let address = code.as_ptr().addr();
 
     // What collections must know: where references are in the guest's frame …
-    let mut module = ModuleStackMaps::new(guest.buffer.total_size(), Matching::Exact);
+    let mut module = ModuleStackMaps::new(guest.buffer.total_size(), Matching::Strict);
     add_function(&mut module, 0, &guest.buffer)?;
     host.registry.register(address, module)?;
     // … and how to walk past that frame.

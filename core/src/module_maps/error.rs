@@ -20,7 +20,7 @@ pub enum RegisterError {
     OutsideCode,
     /// Two functions of the module overlap.
     OverlappingFunctions,
-    /// A safepoint lies outside every function.
+    /// A safepoint, or a return address, lies outside every function.
     OutsideFunctions,
     /// One code offset has two different maps.
     ConflictingSafepoints,
@@ -30,8 +30,9 @@ pub enum RegisterError {
     AddressOverflow,
     /// The stack-map section is not one.
     MalformedSection,
-    /// The section records return addresses, but the module does not match exactly.
-    NotExact,
+    /// Return addresses were declared of a module that matches [where calls
+    /// begin](crate::Matching::NearestPreceding).
+    NotReturnAddresses,
     /// A stack map in the section is not one.
     StackMap(StackMapError),
     /// There was no memory.
@@ -49,7 +50,7 @@ impl fmt::Display for RegisterError {
             Self::OverlappingCode => "the code overlaps another registered module",
             Self::AddressOverflow => "the code reaches beyond the address space",
             Self::MalformedSection => "the stack-map section is malformed",
-            Self::NotExact => "the section has return addresses, the module matches no exact ones",
+            Self::NotReturnAddresses => "the module does not match return addresses",
             Self::StackMap(error) => return write!(f, "a stack map is wrong: {error}"),
             Self::OutOfMemory => "out of memory",
         })

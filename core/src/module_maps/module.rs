@@ -14,8 +14,12 @@ pub(crate) enum Found<'m> {
     Outside,
     /// In a module's code, but in none of its Wasm functions: in a trampoline, for instance.
     Code,
+    /// The same, in a module that matches strictly.
+    StrictCode,
     /// In a Wasm function; with the map, if there is one.
     Wasm(Option<&'m StackMap>),
+    /// In a Wasm function of a module that matches strictly, but at a call that it did not declare.
+    Undeclared,
 }
 
 /// Addresses of the code that a return address lies in.
@@ -32,6 +36,8 @@ pub(crate) struct Module {
     pub(super) start: usize,
     /// The code ends within the address space.
     pub(super) code_bytes: NonZeroU32,
+    /// Whether matching is strict, so that every call is among the safepoints.
+    pub(super) strict: bool,
     pub(super) safepoints: Safepoints,
     pub(super) maps: Vec<StackMap>,
     pub(super) functions: Functions,
@@ -58,8 +64,12 @@ impl Module {
         };
         match self.safepoints.find(offset, &self.functions) {
             Some(map) => Found::Wasm(self.maps.get(map as usize)),
-            None if self.functions.calling(offset).is_some() => Found::Wasm(None),
-            None => Found::Code,
+            None => match (self.functions.calling(offset), self.strict) {
+                (None, false) => Found::Code,
+                (None, true) => Found::StrictCode,
+                (Some(_), false) => Found::Wasm(None),
+                (Some(_), true) => Found::Undeclared,
+            },
         }
     }
 

@@ -1,5 +1,6 @@
 //! The safepoints of a module, found by return address.
 
+use super::NO_MAP;
 use super::buckets::Buckets;
 use super::error::RegisterError;
 use super::functions::Functions;
@@ -8,10 +9,10 @@ use super::matching::Matching;
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
 
-/// Safepoints: a code offset, and the index of its map.
+/// Safepoints: a code offset, and the index of its map, or [`NO_MAP`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Safepoints {
-    /// Those with live references, by return address.
+    /// By return address; those without live references only where matching is strict.
     Exact(Buckets),
     /// In rising order of offset.
     NearestPreceding(Vec<(u32, u32)>),
@@ -28,7 +29,7 @@ impl Safepoints {
         sort(&mut list)?;
         let outside = |&(offset, _): &(u32, u32)| {
             let after = match matching {
-                Matching::Exact => Some(offset),
+                Matching::Strict | Matching::Exact => Some(offset),
                 Matching::NearestPreceding => offset.checked_add(1),
             };
             after.and_then(|after| functions.calling(after)).is_none()
@@ -40,22 +41,25 @@ impl Safepoints {
         let mut kept = 0;
         for at in 0..list.len() {
             let (offset, map) = list[at];
-            match before.replace((offset, map)) {
-                Some((same, other)) if same == offset => {
-                    if other != map {
-                        return Err(RegisterError::ConflictingSafepoints);
-                    }
+            if let Some((same, other)) = before
+                && same == offset
+            {
+                // That nothing is live unless a map says so comes after the maps.
+                if map != other && map != NO_MAP {
+                    return Err(RegisterError::ConflictingSafepoints);
                 }
-                _ if matching == Matching::Exact && maps[map as usize].is_empty() => {}
-                _ => {
-                    list[kept] = (offset, map);
-                    kept += 1;
-                }
+                continue;
+            }
+            before = Some((offset, map));
+            let live = maps.get(map as usize).is_some_and(|map| !map.is_empty());
+            if live || matching != Matching::Exact {
+                list[kept] = (offset, map);
+                kept += 1;
             }
         }
         list.truncate(kept);
         Ok(match matching {
-            Matching::Exact => Self::Exact(Buckets::new(&list)?),
+            Matching::Strict | Matching::Exact => Self::Exact(Buckets::new(&list)?),
             Matching::NearestPreceding => Self::NearestPreceding(list),
         })
     }

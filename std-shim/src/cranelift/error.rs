@@ -8,9 +8,6 @@ use cranelift_codegen::ir::Type;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CraneliftError {
-    /// The module does not match [exactly](crate::Matching::Exact), as Cranelift's return addresses
-    /// must be.
-    NotExact,
     /// A stack map has an entry that is not as large as a pointer of the host.
     EntryType(Type),
     /// The function ends beyond the 4 GiB that a module can have.
@@ -28,7 +25,6 @@ pub enum CraneliftError {
 impl fmt::Display for CraneliftError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotExact => f.write_str("the module must match return addresses exactly"),
             Self::EntryType(ty) => write!(f, "a value of type {ty} cannot be a reference"),
             Self::TooLarge => f.write_str("the function ends beyond 4 GiB of code"),
             Self::StackMap(error) => write!(f, "a stack map is wrong: {error}"),

@@ -1,14 +1,14 @@
 //! Stack maps of a compiled function.
 
 use super::CraneliftError;
-use crate::{Matching, ModuleStackMaps, StackMap};
+use crate::{Matching, ModuleStackMaps, RegisterError, StackMap};
 use cranelift_codegen::ir::UserStackMap;
 use cranelift_codegen::{Final, MachBufferFinalized};
 
 /// Adds a compiled Wasm function and its stack maps to a module.
 ///
 /// `text_offset` is where the function's code lies, in bytes from the start of the module's code.
-/// The module has to match [exactly](Matching::Exact): Cranelift records return addresses.
+/// Every call is declared, so that the module can match [strictly](crate::Matching::Strict).
 /// Trampolines are not added; they are merely part of the module's code.
 ///
 /// ```
@@ -31,7 +31,7 @@ use cranelift_codegen::{Final, MachBufferFinalized};
 /// let compiled = context.compile(&*isa, &mut ControlPlane::default()).map_err(|e| e.inner)?;
 /// let code = compiled.buffer.data();
 ///
-/// let mut module = ModuleStackMaps::new(compiled.buffer.total_size(), Matching::Exact);
+/// let mut module = ModuleStackMaps::new(compiled.buffer.total_size(), Matching::Strict);
 /// cranelift::add_function(&mut module, 0, &compiled.buffer)?;
 ///
 /// let registry = StackMapRegistry::new();
@@ -48,20 +48,20 @@ pub fn add_function(
     text_offset: u32,
     function: &MachBufferFinalized<Final>,
 ) -> Result<(), CraneliftError> {
-    if module.matching() != Matching::Exact {
-        return Err(CraneliftError::NotExact);
+    if module.matching() == Matching::NearestPreceding {
+        return Err(RegisterError::NotReturnAddresses.into());
     }
     let end = text_offset
         .checked_add(function.total_size())
         .ok_or(CraneliftError::TooLarge)?;
-    let mut safepoints = Vec::with_capacity(function.user_stack_maps().len());
-    for (return_offset, frame_bytes, map) in function.user_stack_maps() {
-        let offset = text_offset
-            .checked_add(*return_offset)
-            .ok_or(CraneliftError::TooLarge)?;
-        safepoints.push((offset, stack_map(*frame_bytes, map)?));
-    }
+    let maps = function.user_stack_maps().iter();
+    let safepoints: Vec<_> = maps
+        .map(|(offset, frame_bytes, map)| Ok((text_offset + offset, stack_map(*frame_bytes, map)?)))
+        .collect::<Result<_, CraneliftError>>()?;
     module.function(text_offset..end)?;
+    for call in function.call_sites() {
+        module.return_address(text_offset + call.ret_addr)?;
+    }
     for (offset, map) in safepoints {
         module.safepoint(offset, map)?;
     }
@@ -209,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn a_module_must_match_exactly() {
+    fn a_module_must_match_return_addresses() {
         let compiled = compile(types::I64);
         let code_bytes = compiled.buffer.total_size();
         let mut module = ModuleStackMaps::new(code_bytes, Matching::NearestPreceding);
         let refused = add_function(&mut module, 0, &compiled.buffer);
-        assert_eq!(refused, Err(CraneliftError::NotExact));
+        assert_eq!(refused, Err(RegisterError::NotReturnAddresses.into()));
     }
 
     #[test]

@@ -45,6 +45,7 @@ struct Seen {
     covered: bool,
     wasm_outside: bool,
     unregistered: Option<usize>,
+    undeclared: Option<usize>,
     unreadable: Option<usize>,
 }
 
@@ -119,6 +120,7 @@ impl World {
             covered: false,
             wasm_outside: false,
             unregistered: None,
+            undeclared: None,
             unreadable: None,
         };
         for &frame in &walk.frames {
@@ -137,7 +139,13 @@ impl World {
         seen.frames += 1;
         match self.code_at(frame.pc) {
             Code::Outside if frame.compiled => seen.unregistered = Some(frame.pc),
-            Code::Outside | Code::Other => {}
+            Code::Other { strict: true } if frame.compiled => seen.undeclared = Some(frame.pc),
+            Code::Outside | Code::Other { .. } => {}
+            Code::Undeclared => {
+                seen.wasm_frames += 1;
+                seen.wasm_outside |= seen.covered;
+                seen.undeclared = Some(frame.pc);
+            }
             Code::Wasm(safepoint) => {
                 seen.wasm_frames += 1;
                 seen.wasm_outside |= seen.covered;
@@ -236,6 +244,9 @@ impl World {
         if let Some(pc) = seen.unregistered {
             return GcOutcome::KeptUnregistered { pc };
         }
+        if let Some(pc) = seen.undeclared {
+            return GcOutcome::KeptUndeclared { pc };
+        }
         if let Some(pc) = seen.unreadable {
             return GcOutcome::KeptUnreadable { pc };
         }
@@ -292,6 +303,7 @@ impl World {
             GcOutcome::Swept => "swept",
             GcOutcome::KeptContractBreak => "kept: a contract is broken",
             GcOutcome::KeptUnregistered { .. } => "kept: code in no module",
+            GcOutcome::KeptUndeclared { .. } => "kept: a call that was not declared",
             GcOutcome::KeptUnreadable { .. } => "kept: an unreadable frame",
             GcOutcome::KeptUncovered => "kept: a canary was not passed",
             GcOutcome::KeptStopped => "kept: the walk stopped",

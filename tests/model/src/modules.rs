@@ -25,9 +25,14 @@ pub(crate) struct Safepoint {
 pub(crate) enum Code<'m> {
     Outside,
     /// Code that is no function of Wasm.
-    Other,
+    Other {
+        /// Whether the module matches strictly.
+        strict: bool,
+    },
     /// A call in a function of Wasm, with its safepoint if it has one.
     Wasm(Option<&'m Safepoint>),
+    /// A call in a function of Wasm that should have been declared, but was not.
+    Undeclared,
 }
 
 /// A module, and how often it is registered.
@@ -38,23 +43,27 @@ pub(crate) struct Module {
     matching: Matching,
     functions: Vec<Range<u32>>,
     safepoints: Vec<Safepoint>,
+    /// Offsets that calls return to, with nothing live unless a safepoint says so.
+    return_addresses: Vec<u32>,
     pub(crate) registrations: Vec<Registration>,
 }
 
 impl Module {
     /// A module at the `place`th of the places for code.
     pub(crate) fn arbitrary(place: usize, u: &mut Unstructured<'_>) -> Result<Self> {
-        let matching = if u.arbitrary()? {
-            Matching::Exact
-        } else {
-            Matching::NearestPreceding
-        };
+        let matchings = [
+            Matching::Strict,
+            Matching::Exact,
+            Matching::NearestPreceding,
+        ];
+        let matching = *u.choose(&matchings)?;
         let mut module = Self {
             base: TEXT + place * LARGEST as usize,
             code_bytes: 0,
             matching,
             functions: Vec::new(),
             safepoints: Vec::new(),
+            return_addresses: Vec::new(),
             registrations: Vec::new(),
         };
         for _ in 0..u.int_in_range(1..=3)? {
@@ -89,6 +98,12 @@ impl Module {
                 live,
             });
         }
+        if self.matching != Matching::NearestPreceding {
+            for _ in 0..u.int_in_range(0..=2)? {
+                let offset = start + u.int_in_range(1..=FUNCTION - 1)?;
+                self.return_addresses.push(offset);
+            }
+        }
         Ok(())
     }
 
@@ -104,6 +119,9 @@ impl Module {
             let map = StackMap::new(safepoint.frame_words, live).expect(valid);
             declared.safepoint(safepoint.offset, map).expect(valid);
         }
+        for &offset in &self.return_addresses {
+            declared.return_address(offset).expect(valid);
+        }
         declared
     }
 
@@ -117,7 +135,7 @@ impl Module {
             u.int_in_range(1..=self.code_bytes)?
         } else {
             let after = match self.matching {
-                Matching::Exact => 0,
+                Matching::Strict | Matching::Exact => 0,
                 Matching::NearestPreceding => u.int_in_range(1..=5)?,
             };
             u.choose(&self.safepoints)?.offset + after
@@ -135,16 +153,23 @@ impl Module {
             _ => return Code::Outside,
         };
         let call = offset - 1;
+        let strict = self.matching == Matching::Strict;
         let Some(function) = self.functions.iter().find(|f| f.contains(&call)) else {
-            return Code::Other;
+            return Code::Other { strict };
         };
         let mut of_function = self
             .safepoints
             .iter()
             .filter(|safepoint| function.contains(&safepoint.offset));
-        Code::Wasm(match self.matching {
-            Matching::Exact => self.safepoints.iter().find(|s| s.offset == offset),
+        let safepoint = match self.matching {
+            Matching::Strict | Matching::Exact => {
+                self.safepoints.iter().find(|s| s.offset == offset)
+            }
             Matching::NearestPreceding => of_function.rfind(|s| s.offset < offset),
-        })
+        };
+        if strict && safepoint.is_none() && !self.return_addresses.contains(&offset) {
+            return Code::Undeclared;
+        }
+        Code::Wasm(safepoint)
     }
 }

@@ -133,6 +133,40 @@ fn a_compiled_frame_in_no_module_keeps_everything() {
     assert!(host.collect_frames(frames, WalkEnd::Complete).swept());
 }
 
+/// Defect: maps that lay at wrong offsets went unnoticed, and what frames held was freed.
+#[test]
+fn an_undeclared_call_keeps_everything_where_matching_is_strict() {
+    let collect_at = |matching, compiled, pc: fn(usize) -> usize| {
+        let mut host = Host::with_code_that_matches(matching);
+        let held = host.object();
+        host.push_frame(&[held]);
+        let mut frames = host.frames();
+        frames[0].pc = pc(frames[0].pc);
+        frames[0].compiled = compiled;
+        let report = host.collect_frames(frames.clone(), WalkEnd::Complete);
+        assert_eq!(host.drops.get(), usize::from(report.swept()) - report.roots);
+        report.outcome
+    };
+    let declared = |pc| pc;
+    let shifted = |pc| pc + 1;
+    let outside_functions = |_| TEXT + 0x1001;
+    for compiled in [false, true] {
+        let strict = |pc| collect_at(Matching::Strict, compiled, pc);
+        let pc = pc_with(1) + 1;
+        assert_eq!(strict(declared), GcOutcome::Swept);
+        assert_eq!(strict(shifted), GcOutcome::KeptUndeclared { pc });
+        let pc = TEXT + 0x1001;
+        let expected = match compiled {
+            true => GcOutcome::KeptUndeclared { pc },
+            false => GcOutcome::Swept,
+        };
+        assert_eq!(strict(outside_functions), expected, "a trampoline");
+        for pc in [declared, shifted, outside_functions] {
+            assert_eq!(collect_at(Matching::Exact, compiled, pc), GcOutcome::Swept);
+        }
+    }
+}
+
 #[test]
 fn a_frame_without_usable_address_keeps_everything() {
     for fp in [None, Some(8 * WORD + 1), Some(WORD)] {

@@ -42,6 +42,7 @@ pub fn compile(binary: &[u8], options: &CompileOptions) -> Result<CompiledModule
         bytes,
         eh_frame,
         stack_maps,
+        return_addresses,
         calls,
     } = compiler.text.finish(isa.as_ref())?;
     let Metadata { mut module, .. } = metadata;
@@ -53,6 +54,7 @@ pub fn compile(binary: &[u8], options: &CompileOptions) -> Result<CompiledModule
         entry_trampolines,
         exit_trampolines,
         stack_maps,
+        return_addresses,
         ..module
     })
 }

@@ -80,9 +80,9 @@ impl World {
             } else {
                 module.at(pc)
             };
-            let wasm = matches!(code, Code::Wasm(_));
+            let wasm = matches!(code, Code::Wasm(_) | Code::Undeclared);
             assert_eq!(self.registry.is_wasm(pc), wasm, "{pc:#x}");
-            let is_code = wasm || matches!(code, Code::Other);
+            let is_code = wasm || matches!(code, Code::Other { .. });
             assert_eq!(self.registry.is_code(pc), is_code, "{pc:#x}");
         }
         self.registry.reclaim();

@@ -42,6 +42,11 @@ pub struct CompiledModule {
     /// none.
     #[serde(skip)]
     pub stack_maps: Vec<u8>,
+    /// Where each call of a function returns to in the text; empty if that is not known.
+    ///
+    /// Object files do not have it, so that they stay small.
+    #[serde(skip)]
+    pub return_addresses: Vec<u32>,
     /// The function types.
     pub types: Vec<FuncType>,
     /// The imports, in order.
@@ -90,6 +95,7 @@ impl CompiledModule {
             entry_trampolines: Vec::new(),
             exit_trampolines: Vec::new(),
             stack_maps: Vec::new(),
+            return_addresses: Vec::new(),
             types: Vec::new(),
             imports: Vec::new(),
             function_types: Vec::new(),

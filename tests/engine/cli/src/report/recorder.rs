@@ -368,6 +368,10 @@ fn hint(outcome: GcOutcome) -> Option<&'static str> {
         GcOutcome::KeptUnregistered { .. } => {
             "Register the module at the address where its code is, for as long as it runs."
         }
+        GcOutcome::KeptUndeclared { .. } => {
+            "The registered stack maps are not those of the code at this address, or lie at wrong \
+             offsets."
+        }
         GcOutcome::KeptUnreadable { .. } => {
             "The walker gives only the frame pointer, and the stack map does not know the frame's \
              size."

@@ -22,6 +22,7 @@ pub(crate) struct Text {
     /// None for bytecode.
     unwind: Option<UnwindTableBuilder>,
     stack_maps: StackMaps,
+    return_addresses: Vec<u32>,
     calls: Vec<(u32, u32)>,
 }
 
@@ -33,6 +34,8 @@ pub(crate) struct FinishedText {
     pub(crate) eh_frame: Vec<u8>,
     /// The section of stack maps.
     pub(crate) stack_maps: Vec<u8>,
+    /// Where each call of a function returns to.
+    pub(crate) return_addresses: Vec<u32>,
     /// Where each call of a function body returns to, and its offset in the Wasm binary.
     pub(crate) calls: Vec<(u32, u32)>,
 }
@@ -46,6 +49,7 @@ impl Text {
             relocations: Vec::new(),
             unwind: UnwindTableBuilder::new(isa).ok(),
             stack_maps: StackMaps::default(),
+            return_addresses: Vec::new(),
             calls: Vec::new(),
         }
     }
@@ -69,6 +73,11 @@ impl Text {
             self.relocations.push(relocated(start, func, relocation)?);
         }
         self.stack_maps.append(start, code);
+        if let Symbol::Function(_) | Symbol::GuardedFunction(_) = symbol {
+            let calls = code.buffer.call_sites();
+            self.return_addresses
+                .extend(calls.map(|call| start + call.ret_addr));
+        }
         self.calls.extend(calls(start, code));
         if let Some(unwind) = &mut self.unwind {
             unwind
@@ -107,6 +116,7 @@ impl Text {
             bytes: self.bytes,
             eh_frame,
             stack_maps: self.stack_maps.finish()?,
+            return_addresses: self.return_addresses,
             calls: self.calls,
         })
     }

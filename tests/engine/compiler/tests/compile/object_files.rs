@@ -52,7 +52,9 @@ fn modules_come_back_whole() {
     for target in TARGETS {
         let mut module = module(&program("tables.wat"), target);
         assert!(!module.stack_maps.is_empty());
-        // Object files do not have it.
+        // Object files do not have them.
+        let return_addresses = mem::take(&mut module.return_addresses);
+        assert!(!return_addresses.is_empty() && return_addresses.is_sorted());
         let origin = mem::take(&mut module.origin);
         assert!(!origin.names.is_empty() && origin.calls.is_sorted());
         let read = ObjectFile::read(&write(module.clone())).unwrap().module;

@@ -30,6 +30,43 @@ fn live(points: &[Safepoint]) -> Vec<usize> {
 }
 
 #[test]
+fn every_call_of_a_function_is_known() {
+    let functions = "
+        (table 1 externref) (memory 1)
+        (func (export \"f\") (param externref) (result i32)
+            call $gc
+            local.get 0 call $take
+            (table.set (i32.const 0) (call $make))
+            (memory.grow (i32.const 1))
+            (drop (table.grow (local.get 0) (i32.const 1)))
+            (call 3 (local.get 0)))";
+    let text = format!("(module {IMPORTS} {functions})");
+    for_each_target(&text, |target, module| {
+        let calls = &module.return_addresses;
+        let of_binary = module.origin.calls.iter();
+        for (offset, _) in of_binary.filter(|(offset, _)| within(module, *offset)) {
+            assert!(calls.contains(offset), "{target}: {offset:#x}");
+        }
+        let length = u32::try_from(module.text.len()).unwrap();
+        for point in (0..length).filter_map(|offset| Safepoint::lookup(&module.stack_maps, offset))
+        {
+            assert!(calls.contains(&point.return_offset), "{target}");
+        }
+        assert!(
+            calls.iter().all(|&offset| within(module, offset)),
+            "{target}"
+        );
+        assert!(calls.len() >= 6, "{target}: {calls:#x?}");
+    });
+}
+
+/// Whether a call of a function can return to `offset`.
+fn within(module: &CompiledModule, offset: u32) -> bool {
+    let mut functions = module.functions.iter();
+    functions.any(|function| function.contains(&(offset - 1)))
+}
+
+#[test]
 fn a_reference_used_after_a_call_is_in_one_map() {
     of_each_function(
         "(func (param externref) (result externref) call $gc local.get 0)",

@@ -65,12 +65,22 @@ impl fmt::Debug for LoadedCode {
     }
 }
 
-/// The module's functions and its section of stack maps, for the registry.
+/// The module's functions, its calls and its section of stack maps, for the registry.
+///
+/// Where all calls are known, matching is strict: a frame at another one shows that something is
+/// wrong.
 fn stack_maps(compiled: &CompiledModule) -> Result<ModuleStackMaps, RegisterError> {
     let bytes = u32::try_from(compiled.text.len()).map_err(|_| RegisterError::AddressOverflow)?;
-    let mut maps = ModuleStackMaps::new(bytes, Matching::Exact);
+    let matching = match &*compiled.return_addresses {
+        [] => Matching::Exact,
+        _ => Matching::Strict,
+    };
+    let mut maps = ModuleStackMaps::new(bytes, matching);
     for range in &compiled.functions {
         maps.function(range.clone())?;
+    }
+    for &offset in &compiled.return_addresses {
+        maps.return_address(offset)?;
     }
     maps.stack_map_section(&compiled.stack_maps)?;
     Ok(maps)

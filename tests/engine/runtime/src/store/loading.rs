@@ -37,6 +37,7 @@ fn load(store: &StoreInner, mut compiled: CompiledModule) -> Result<Rc<Module>, 
     drop(mem::take(&mut compiled.text));
     drop(mem::take(&mut compiled.eh_frame));
     drop(mem::take(&mut compiled.stack_maps));
+    drop(mem::take(&mut compiled.return_addresses));
     let module = Module::new(store.id(), compiled, type_ids, base);
     offer_exit_trampolines(store, &module);
     Ok(Rc::new(module))
