@@ -99,8 +99,8 @@ mod tests {
 
     /// Compiles a function of two references and two host functions' addresses.
     ///
-    /// It calls the first host function, then the second with the first reference, and returns the
-    /// second reference: both references are live at the first call, and one at the second.
+    /// It calls the first host function, then the second with each of the references: both are live
+    /// at the first call, one at the second, and none at the third.
     fn compile(reference: Type) -> CompiledCode {
         let mut flags = settings::builder();
         flags
@@ -111,19 +111,15 @@ mod tests {
             .finish(settings::Flags::new(flags))
             .expect("settings that fit");
 
-        let signature = |params: &[Type], returns: &[Type]| {
+        let signature = |params: &[Type]| {
             let mut signature = Signature::new(isa.default_call_conv());
-            signature
-                .params
-                .extend(params.iter().copied().map(AbiParam::new));
-            signature
-                .returns
-                .extend(returns.iter().copied().map(AbiParam::new));
+            let params = params.iter().copied().map(AbiParam::new);
+            signature.params.extend(params);
             signature
         };
         let word = isa.pointer_type();
         let mut context = Context::new();
-        context.func.signature = signature(&[reference, reference, word, word], &[reference]);
+        context.func.signature = signature(&[reference, reference, word, word]);
         let mut builder_context = FunctionBuilderContext::new();
         let mut builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
         let block = builder.create_block();
@@ -135,11 +131,12 @@ mod tests {
         };
         builder.declare_value_needs_stack_map(first);
         builder.declare_value_needs_stack_map(second);
-        let of_nothing = builder.import_signature(signature(&[], &[]));
-        let of_reference = builder.import_signature(signature(&[reference], &[]));
+        let of_nothing = builder.import_signature(signature(&[]));
+        let of_reference = builder.import_signature(signature(&[reference]));
         builder.ins().call_indirect(of_nothing, collect, &[]);
         builder.ins().call_indirect(of_reference, take, &[first]);
-        builder.ins().return_(&[second]);
+        builder.ins().call_indirect(of_reference, take, &[second]);
+        builder.ins().return_(&[]);
         builder.finalize(isa.frontend_config());
         let compiled = context.compile(&*isa, &mut ControlPlane::default());
         compiled.expect("it compiles").clone()
@@ -177,7 +174,7 @@ mod tests {
         let compiled = compile(types::I64);
         let text_offset = 0x40;
         let code_bytes = text_offset + compiled.buffer.total_size();
-        let mut module = ModuleStackMaps::new(code_bytes, Matching::Exact);
+        let mut module = ModuleStackMaps::new(code_bytes, Matching::Strict);
         add_function(&mut module, text_offset, &compiled.buffer).expect("added");
         let registry = StackMapRegistry::new();
         registry.register(BASE, module).expect("registered");
@@ -201,6 +198,39 @@ mod tests {
     }
 
     #[test]
+    fn every_call_is_declared_and_no_other_address() {
+        let compiled = compile(types::I64);
+        let code_bytes = compiled.buffer.total_size();
+        let mut module = ModuleStackMaps::new(code_bytes, Matching::Strict);
+        add_function(&mut module, 0, &compiled.buffer).expect("added");
+        let registry = StackMapRegistry::new();
+        registry.register(BASE, module).expect("registered");
+        let calls: Vec<u32> = compiled
+            .buffer
+            .call_sites()
+            .map(|call| call.ret_addr)
+            .collect();
+        assert_eq!(calls.len(), 3);
+        let table = VMExternRefActivationsTable::new();
+        let nothing = [0_usize; 64];
+        let sp = nothing.as_ptr().expose_provenance();
+        for offset in 1..=code_bytes {
+            let pc = BASE + offset as usize;
+            let frame = Frame::new(pc, Some(sp), None);
+            // SAFETY: the frame is all there is of a stack, and each of its words is null.
+            let report = unsafe {
+                let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
+                gc_with(&registry, &table, &walker)
+            };
+            let expected = match calls.contains(&offset) {
+                true => GcOutcome::Swept,
+                false => GcOutcome::KeptUndeclared { pc },
+            };
+            assert_eq!(report.outcome, expected, "at {offset:#x}");
+        }
+    }
+
+    #[test]
     fn values_that_are_no_pointers_are_refused() {
         let compiled = compile(types::I32);
         let mut module = ModuleStackMaps::new(compiled.buffer.total_size(), Matching::Exact);
@@ -213,8 +243,10 @@ mod tests {
         let compiled = compile(types::I64);
         let code_bytes = compiled.buffer.total_size();
         let mut module = ModuleStackMaps::new(code_bytes, Matching::NearestPreceding);
+        let before = format!("{module:?}");
         let refused = add_function(&mut module, 0, &compiled.buffer);
         assert_eq!(refused, Err(RegisterError::NotReturnAddresses.into()));
+        assert_eq!(format!("{module:?}"), before, "as it was");
     }
 
     #[test]

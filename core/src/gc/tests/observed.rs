@@ -66,7 +66,7 @@ fn an_observer_sees_what_the_collection_reads() {
             for (index, frame) in stack.frames().enumerate() {
                 assert!(frame.is_wasm());
                 assert_eq!(frame.module(), Some(TEXT..TEXT + 0x1010));
-                assert_eq!(frame.function(), Some(TEXT..TEXT + 0x1010));
+                assert_eq!(frame.function(), Some(TEXT..TEXT + 0x1000));
                 assert_eq!(frame.live_words(), frame.slots().count());
                 for (word, slot) in frame.slots().enumerate() {
                     let there = ptr::from_ref(&host.stack[index][word]).addr();
