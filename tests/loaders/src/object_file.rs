@@ -29,8 +29,9 @@ pub fn read(bytes: &[u8]) {
 
 /// Writes a compiled module to an object file and loads that.
 pub(crate) fn write_and_load(mut module: CompiledModule) {
-    // Object files do not have it.
+    // Object files do not have them.
     module.origin = Origin::default();
+    module.return_addresses.clear();
     let described = format!("{module:?}");
     let bytes = ObjectFile { module }.write().expect("a known machine");
     let file = ObjectFile::read(&bytes).expect("as it was written");
