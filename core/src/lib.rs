@@ -49,7 +49,7 @@
 //! use vmexternref_core::*;
 //!
 //! let registry = StackMapRegistry::new();
-//! let mut module = ModuleStackMaps::new(0x100, Matching::Exact);
+//! let mut module = ModuleStackMaps::new(0x100, Matching::Strict);
 //! module.function(0..0x100)?;
 //! module.safepoint(0x10, StackMap::new(None, [1])?)?;
 //! registry.register(0x1000, module)?;

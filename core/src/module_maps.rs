@@ -32,7 +32,7 @@ use safepoints::Safepoints;
 /// ```
 /// use vmexternref_core::{Matching, ModuleStackMaps, StackMap, StackMapRegistry};
 ///
-/// let mut module = ModuleStackMaps::new(0x200, Matching::Exact);
+/// let mut module = ModuleStackMaps::new(0x200, Matching::Strict);
 /// module.function(0x000..0x140)?;
 /// module.function(0x140..0x200)?;
 /// // Two words are live in a frame of 6 where the call returns to 0x24.

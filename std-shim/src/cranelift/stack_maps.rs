@@ -216,11 +216,11 @@ mod tests {
         let sp = nothing.as_ptr().expose_provenance();
         for offset in 1..=code_bytes {
             let pc = BASE + offset as usize;
-            let frame = Frame::new(pc, Some(sp), None);
+            let frame = Frame::of_compiled_code(pc, Some(sp), None);
             // SAFETY: the frame is all there is of a stack, and each of its words is null.
             let report = unsafe {
                 let walker = RecordedWalker::new(vec![frame], WalkEnd::Complete);
-                gc_with(&registry, &table, &walker)
+                gc(&registry, &table, &walker)
             };
             let expected = match calls.contains(&offset) {
                 true => GcOutcome::Swept,
