@@ -1,5 +1,6 @@
 //! An owned table: aligned for unwinders, and where it stays.
 
+use crate::error::UnwindTablesError;
 use core::ptr::{self, NonNull};
 
 /// A copy of a table, at an address that is a multiple of four.
@@ -12,17 +13,20 @@ pub(crate) struct AlignedTable {
 }
 
 impl AlignedTable {
-    pub(crate) fn copy(table: &[u8]) -> Self {
+    pub(crate) fn copy(table: &[u8]) -> Result<Self, UnwindTablesError> {
+        let mut copy = Vec::new();
+        let reserved = copy.try_reserve_exact(table.len().div_ceil(size_of::<u32>()));
+        reserved.map_err(|_| UnwindTablesError::OutOfMemory)?;
         let words = table.chunks(size_of::<u32>()).map(|chunk| {
             let mut word = [0; size_of::<u32>()];
             word[..chunk.len()].copy_from_slice(chunk);
             u32::from_ne_bytes(word)
         });
-        let words: Box<[u32]> = words.collect();
-        Self {
-            words: NonNull::from(Box::leak(words)),
+        copy.extend(words);
+        Ok(Self {
+            words: NonNull::from(Box::leak(copy.into_boxed_slice())),
             bytes: table.len(),
-        }
+        })
     }
 
     /// The table, for as long as this lives.
@@ -48,7 +52,7 @@ mod tests {
         for length in 0..bytes.len() {
             for start in 0..bytes.len() - length {
                 let table = &bytes[start..start + length];
-                let copy = AlignedTable::copy(table);
+                let copy = AlignedTable::copy(table).unwrap();
                 assert_eq!(copy.as_ptr().addr() % 4, 0);
                 // SAFETY: the copy lives, and nothing writes to it.
                 assert_eq!(unsafe { &*copy.as_ptr() }, table);

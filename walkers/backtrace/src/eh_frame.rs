@@ -23,6 +23,12 @@ use crate::registers;
 use gimli::{BaseAddresses, CieOrFde, CommonInformationEntry, EhFrame, NativeEndian};
 use gimli::{FrameDescriptionEntry, UnwindSection, Vendor};
 
+fn push<T>(items: &mut Vec<T>, item: T) -> Result<(), Error> {
+    items.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+    items.push(item);
+    Ok(())
+}
+
 /// Checks a whole table where it lies, and returns the offsets of its entries for functions.
 pub(crate) fn check(table: &[u8], allowed: Addresses) -> Result<Vec<usize>, Error> {
     let section = section(table);
@@ -44,7 +50,8 @@ pub(crate) fn check(table: &[u8], allowed: Addresses) -> Result<Vec<usize>, Erro
             None => return Err(Error::Trailing(offset + 4)),
             Some(CieOrFde::Cie(cie)) => {
                 let length = cie.entry_len();
-                commons.push(Common::check(cie, rest, section, &bases, allowed)?);
+                let common = Common::check(cie, rest, section, &bases, allowed)?;
+                push(&mut commons, common)?;
                 length
             }
             Some(CieOrFde::Fde(entry)) => {
@@ -54,7 +61,7 @@ pub(crate) fn check(table: &[u8], allowed: Addresses) -> Result<Vec<usize>, Erro
                     .parse(|_, _, _| Ok(common.cie.clone()))
                     .map_err(|error| refusal(error, offset))?;
                 common.check_function(&function, rest, section, &bases)?;
-                functions.push(offset);
+                push(&mut functions, offset)?;
                 entry.entry_len()
             }
         };

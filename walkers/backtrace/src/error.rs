@@ -36,6 +36,8 @@ pub enum UnwindTablesError {
     NoCode(usize),
     /// An unwinder does not know, misreads or aborts at the instructions of an entry.
     Instructions(usize),
+    /// There is no memory to check or register the table.
+    OutOfMemory,
 }
 
 impl fmt::Display for UnwindTablesError {
@@ -44,6 +46,7 @@ impl fmt::Display for UnwindTablesError {
             Self::Unsupported => return f.write_str("the platform takes no such unwind tables"),
             Self::Misaligned => return f.write_str("the unwind table is misaligned"),
             Self::Unterminated => return f.write_str("the unwind table has no terminator"),
+            Self::OutOfMemory => return f.write_str("out of memory"),
             Self::Trailing(offset) => ("something follows its terminator", offset),
             Self::Truncated(offset) => ("an entry is truncated", offset),
             Self::ExtendedLength(offset) => ("an entry has a 64-bit length", offset),

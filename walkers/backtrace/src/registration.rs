@@ -1,6 +1,7 @@
 //! The system unwinder's registration functions.
 
 use crate::aligned_table::AlignedTable;
+use crate::error::UnwindTablesError;
 use core::ptr::NonNull;
 
 /// Whether this platform has an unwinder that takes `.eh_frame` tables.
@@ -74,7 +75,7 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Registers a table with these offsets of its entries for functions.
+    /// Registers a table with these offsets of its entries for functions, if there is memory.
     ///
     /// # Safety
     ///
@@ -85,13 +86,16 @@ impl Registration {
         table: NonNull<u8>,
         functions: &[usize],
         memory: Option<AlignedTable>,
-    ) -> Self {
+    ) -> Result<Self, UnwindTablesError> {
         let single = system::takes_single_entries();
         // An unwinder may refuse to deregister a table without functions.
         let whole = if functions.is_empty() { &[] } else { &[0][..] };
         let offsets = if single { functions } else { whole };
+        let mut entries = Vec::new();
+        let reserved = entries.try_reserve_exact(offsets.len());
+        reserved.map_err(|_| UnwindTablesError::OutOfMemory)?;
         let mut registration = Self {
-            entries: Vec::with_capacity(offsets.len()),
+            entries,
             _memory: memory,
         };
         for &offset in offsets {
@@ -101,7 +105,7 @@ impl Registration {
             unsafe { system::__register_frame(entry.as_ptr().cast_const().cast()) };
             registration.entries.push(entry);
         }
-        registration
+        Ok(registration)
     }
 }
 

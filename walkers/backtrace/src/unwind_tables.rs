@@ -43,8 +43,8 @@ impl UnwindTables {
     ///
     /// # Errors
     ///
-    /// [`UnwindTablesError`] if the table is malformed or has relative addresses. The unwinder then
-    /// does not see it.
+    /// [`UnwindTablesError`] if the table is malformed or has relative addresses, or there is no
+    /// memory. The unwinder then does not see it.
     ///
     /// # Safety
     ///
@@ -53,7 +53,7 @@ impl UnwindTables {
     /// - the code that the table describes stays where it is, and the table describes it truly;
     /// - no other registered table describes code between the first and the last byte of that code.
     pub unsafe fn register(eh_frame: Box<[u8]>) -> Result<Self, UnwindTablesError> {
-        let copy = AlignedTable::copy(&eh_frame);
+        let copy = AlignedTable::copy(&eh_frame)?;
         // SAFETY: the copy lives as long as its registration, and the caller guarantees the rest.
         unsafe { Self::check_and_register(copy.as_ptr(), Addresses::Absolute, Some(copy)) }
     }
@@ -64,8 +64,8 @@ impl UnwindTables {
     ///
     /// # Errors
     ///
-    /// [`UnwindTablesError`] if the table is malformed or misaligned. The unwinder then does not
-    /// see it.
+    /// [`UnwindTablesError`] if the table is malformed or misaligned, or there is no memory. The
+    /// unwinder then does not see it.
     ///
     /// # Safety
     ///
@@ -83,7 +83,7 @@ impl UnwindTables {
     ///
     /// # Errors
     ///
-    /// [`UnwindTablesError`] if the table is malformed.
+    /// [`UnwindTablesError`] if the table is malformed, or there is no memory.
     pub fn check(eh_frame: &[u8]) -> Result<usize, UnwindTablesError> {
         eh_frame::check(eh_frame, Addresses::Any).map(|functions| functions.len())
     }
@@ -109,7 +109,7 @@ impl UnwindTables {
             return Err(UnwindTablesError::Misaligned);
         }
         // SAFETY: the check accepted the table, and the caller guarantees that it is true.
-        let registration = unsafe { Registration::new(start, &functions, memory) };
+        let registration = unsafe { Registration::new(start, &functions, memory) }?;
         log::debug!(
             "registered unwind tables of {} functions at {start:p}",
             functions.len()
