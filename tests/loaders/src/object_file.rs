@@ -51,6 +51,7 @@ fn load(bytes: &[u8]) {
         ..Limits::default()
     };
     let store = Store::new(Default::default(), limits, Rc::new(Nowhere));
+    let store = store.expect("there is memory");
     let Ok(module) = Module::load_object(&store, file) else {
         return;
     };

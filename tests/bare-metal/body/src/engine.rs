@@ -62,7 +62,7 @@ impl Engine {
     pub(crate) fn store(&self) -> Result<Store, OutOfMemory> {
         let registry = Arc::new(StackMapRegistry::new());
         match &self.kind {
-            Kind::Native(placer) => Ok(Store::new(registry, self.limits, Rc::clone(placer))),
+            Kind::Native(placer) => Store::new(registry, self.limits, Rc::clone(placer)),
             #[cfg(feature = "interpreted")]
             Kind::Interpreter => Store::interpreted(registry, self.limits),
         }

@@ -1,6 +1,6 @@
 //! Faults that the tests must find, compiled in by the environment variable `BREAK`.
 
-use alloc::boxed::Box;
+use alloc::rc::Rc;
 use core::ops::ControlFlow;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::{Store, WeakStore};
@@ -33,7 +33,7 @@ pub(crate) fn break_stack_maps(section: &mut [u8]) {
 /// Makes collections of `store` skip every second frame if `BREAK=lost-root`.
 pub(crate) fn lose_roots(store: &Store) {
     if FAULT == Some("lost-root") {
-        store.set_walker(Box::new(Forgetful(store.downgrade())));
+        store.set_walker(Rc::new(Forgetful(store.downgrade())));
     }
 }
 

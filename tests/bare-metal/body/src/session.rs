@@ -6,7 +6,6 @@ use crate::guests::Guest;
 use crate::host::{self, Silent};
 use crate::measured_heap::HeapMeter;
 use crate::report::{equal, words};
-use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -77,7 +76,7 @@ impl Session {
         let store = surroundings.engine.store().map_err(words)?;
         let totals = Rc::new(Cell::new(Totals::default()));
         let seen = Rc::clone(&totals);
-        store.set_gc_observer(Box::new(move |report| seen.set(seen.get().add(report))));
+        store.set_gc_observer(Rc::new(move |report| seen.set(seen.get().add(report))));
         fault::lose_roots(&store);
         let host = Host::new(Rc::new(Silent), Census::default());
         let mut linker = Linker::new();

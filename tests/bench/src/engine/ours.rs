@@ -63,7 +63,7 @@ impl Ours {
             text,
             &CompileOptions::default(),
             effort,
-            |registry, code| Ok(Store::new(registry, limits, code)),
+            |registry, code| Store::new(registry, limits, code),
         )
     }
 
@@ -102,7 +102,7 @@ impl Ours {
     }
 
     /// Finds stack frames with `walker` from now on.
-    pub(crate) fn set_walker(&self, walker: Box<dyn StackWalker>) {
+    pub(crate) fn set_walker(&self, walker: Rc<dyn StackWalker>) {
         self.store.set_walker(walker);
     }
 

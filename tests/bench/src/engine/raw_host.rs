@@ -42,7 +42,8 @@ pub(super) fn linker(store: &Store, context: &Shared) -> Result<Linker, Failure>
         // SAFETY: each function matches its type and this context, and none panics on the arguments
         // of our guests.
         let func = unsafe { Func::host_raw(store, &ty, call, Rc::clone(context)) };
-        linker.define(module, name, func.map_err(no_memory)?);
+        let defined = func.and_then(|func| linker.define(module, name, func));
+        defined.map_err(no_memory)?;
     }
     Ok(linker)
 }

@@ -7,6 +7,7 @@ use crate::engine::{Engine, Failure, Ours as OurEngine};
 use crate::guest::{self, Held};
 use crate::stopwatch::Stopwatch;
 use core::hint::black_box;
+use std::rc::Rc;
 use vmexternref_backtrace::BacktraceWalker;
 
 const ENGINES: &[Contender] = &[Ours, Drc, Copying];
@@ -83,7 +84,7 @@ fn below_host_frames(task: &Task) -> Result<Lines, Failure> {
         let text = guest::module(&guest::timed_run("", "", "(call $gc)"));
         let mut engine = if task.contender == Ours {
             let engine = OurEngine::new(&text, task.effort)?;
-            engine.set_walker(Box::new(BacktraceWalker));
+            engine.set_walker(Rc::new(BacktraceWalker));
             Box::new(engine) as Box<dyn Engine>
         } else {
             task.instantiate(&text)?

@@ -1,8 +1,10 @@
 //! The types of values and of everything that a module imports or exports.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use serde::{Deserialize, Serialize};
+use vmexternref_core::OutOfMemory;
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,11 +65,40 @@ impl FuncType {
         }
     }
 
+    /// A type with these parameters and results, without aborting.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory.
+    pub fn try_new(params: &[ValType], results: &[ValType]) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            params: try_copy(params)?,
+            results: try_copy(results)?,
+        })
+    }
+
+    /// A copy, without aborting.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory.
+    pub fn try_clone(&self) -> Result<Self, OutOfMemory> {
+        Self::try_new(&self.params, &self.results)
+    }
+
     /// The number of slots, of eight bytes each, that a call through a trampoline uses.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.params.len().max(self.results.len())
     }
+}
+
+fn try_copy(types: &[ValType]) -> Result<Box<[ValType]>, OutOfMemory> {
+    let mut copy = Vec::new();
+    let reserved = copy.try_reserve_exact(types.len());
+    reserved.map_err(|_| OutOfMemory(()))?;
+    copy.extend_from_slice(types);
+    Ok(copy.into_boxed_slice())
 }
 
 impl fmt::Display for FuncType {

@@ -145,7 +145,7 @@ impl Session {
         let freed = Freed::default();
         if settings.report_collections {
             let (console, freed) = (settings.console.clone(), freed.clone());
-            store.set_gc_observer(Box::new(move |report| {
+            store.set_gc_observer(Rc::new(move |report| {
                 freed.add(report.freed);
                 console.line(format_args!("gc: {report}"));
             }));
@@ -193,7 +193,7 @@ impl Session {
     }
 
     /// Makes collections walk with `walker` from now on.
-    pub fn set_walker(&self, walker: Box<dyn StackWalker>) {
+    pub fn set_walker(&self, walker: Rc<dyn StackWalker>) {
         self.store.set_walker(walker);
     }
 
@@ -215,8 +215,9 @@ impl Session {
     }
 
     /// Lets later modules import from `instance` under `name`.
-    pub fn register(&mut self, name: &str, instance: &Instance) {
-        self.linker.define_instance(name, instance);
+    pub fn register(&mut self, name: &str, instance: &Instance) -> Result<(), EngineError> {
+        let defined = self.linker.define_instance(name, instance);
+        Ok(defined.map_err(AccessError::from)?)
     }
 
     /// The items that modules can import.

@@ -20,7 +20,7 @@ pub(crate) struct Findings {
 /// pointers show the same.
 struct Every {
     registry: Arc<StackMapRegistry>,
-    walkers: Vec<Box<dyn StackWalker>>,
+    walkers: Vec<Rc<dyn StackWalker>>,
     findings: Findings,
 }
 
@@ -53,7 +53,7 @@ unsafe impl StackWalker for Every {
 pub(crate) fn compare_walkers(session: &Session, stack: &Range<usize>) -> Findings {
     let findings = Findings::default();
     let build = |kind: WalkerKind| kind.build(session.store(), stack.clone()).unwrap();
-    session.set_walker(Box::new(Every {
+    session.set_walker(Rc::new(Every {
         registry: Arc::clone(session.store().registry()),
         walkers: WalkerKind::ALL.iter().copied().map(build).collect(),
         findings: findings.clone(),

@@ -65,11 +65,12 @@ fn object_files_run() {
         assert_eq!(file.module.zeal, options.contains(&"--zeal"));
         on_guest_stack(1 << 20, |stack| {
             let mut session = session(engine, stack);
-            let module = Module::load_object(session.store(), file).unwrap();
-            let linker = session.linker().clone();
-            let instance = linker.instantiate(session.store(), &module).unwrap();
+            let store = session.store().clone();
+            let module = Module::load_object(&store, file).unwrap();
+            let instance = session.linker().instantiate(&store, &module).unwrap();
             let main = instance.export("main").and_then(Extern::into_func).unwrap();
-            main.call(session.store(), &[]).unwrap();
+            main.call(&store, &[]).unwrap();
+            drop(store);
             assert_eq!(session.finish(), 0);
         })
         .unwrap();

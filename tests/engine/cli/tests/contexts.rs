@@ -55,13 +55,14 @@ fn context(
         .func(session.store(), down_type(), move |_, args, results| {
             let (store, down) = door.get().unwrap();
             let store = store.upgrade().unwrap();
-            let returned = down
-                .call(&store, args)
-                .map_err(|error| Trap::host(error.to_string()))?;
+            let returned = down.call(&store, args).map_err(Trap::host)?;
             results.clone_from_slice(&returned);
             Ok(())
         });
-    session.linker().define("other", "down", other.unwrap());
+    session
+        .linker()
+        .define("other", "down", other.unwrap())
+        .unwrap();
     let compiled = session.compile(&assemble(GUEST).unwrap()).unwrap();
     let instance = session.instantiate(compiled).unwrap();
     let down = instance.export("down").and_then(Extern::into_func).unwrap();
@@ -106,7 +107,7 @@ fn call_each_other(
                 kept: before.kept + usize::from(!report.swept()),
             });
         };
-        session.store().set_gc_observer(Box::new(count));
+        session.store().set_gc_observer(Rc::new(count));
         session.store().allow_foreign_roots(allowed);
     }
     let null = Val::ExternRef(None);

@@ -270,8 +270,14 @@ fn session(
         assert!(object.downcast_ref::<Object>().is_some(), "it is alive");
         Ok(())
     });
-    session.linker().define("test", "make", make.unwrap());
-    session.linker().define("test", "see", see.unwrap());
+    session
+        .linker()
+        .define("test", "make", make.unwrap())
+        .unwrap();
+    session
+        .linker()
+        .define("test", "see", see.unwrap())
+        .unwrap();
     let compiled = session.compile(&assemble(PLACES).unwrap()).unwrap();
     let instance = session.instantiate(compiled).unwrap();
     let func = |name| instance.export(name).and_then(Extern::into_func).unwrap();

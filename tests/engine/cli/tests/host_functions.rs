@@ -14,7 +14,10 @@ fn run(text: &str) -> (Result<Vec<i64>, CallError>, u64) {
         let panics = session
             .host()
             .func(session.store(), ty, |_, _, _| panic!("at the disco"));
-        session.linker().define("test", "panic", panics.unwrap());
+        session
+            .linker()
+            .define("test", "panic", panics.unwrap())
+            .unwrap();
         let compiled = session.compile(&wasm).unwrap();
         let instance = session.instantiate(compiled).unwrap();
         let main = instance.export("main").and_then(Extern::into_func).unwrap();

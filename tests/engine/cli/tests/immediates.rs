@@ -95,7 +95,7 @@ fn run(settings: &Settings, told: bool) -> Found {
         let ty = FuncType::new([param], [result]);
         // SAFETY: each function has one parameter and one result, of these types.
         let func = unsafe { Func::host_raw(session.store(), &ty, code, ()) }.unwrap();
-        session.linker().define("small", name, func);
+        session.linker().define("small", name, func).unwrap();
     }
     if told {
         let bits = usize::try_from(INTEGER).unwrap();
@@ -106,7 +106,7 @@ fn run(settings: &Settings, told: bool) -> Found {
     let counted = Rc::clone(&found);
     session
         .store()
-        .set_gc_observer(Box::new(move |report: &GcReport| {
+        .set_gc_observer(Rc::new(move |report: &GcReport| {
             let mut found = counted.get();
             match report.outcome {
                 GcOutcome::Swept => found.swept += 1,

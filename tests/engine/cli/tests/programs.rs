@@ -63,7 +63,7 @@ fn settings(walk: Walk, zeal: bool, stack: Range<usize>, files: &Path) -> Settin
 fn note_breaks(session: &Session) -> Rc<RefCell<Vec<String>>> {
     let notes = Rc::<RefCell<Vec<String>>>::default();
     let seen = Rc::clone(&notes);
-    session.store().set_gc_observer(Box::new(move |report| {
+    session.store().set_gc_observer(Rc::new(move |report| {
         let fine = [GcOutcome::Swept, GcOutcome::AlreadyCollecting];
         if !fine.contains(&report.outcome) || report.contract_breaks != 0 {
             seen.borrow_mut().push(report.to_string());

@@ -169,6 +169,10 @@ fn the_engine_s_readme_and_help_state_every_limit() {
         ),
         format!("| pages of a memory | {} |", limits.max_memory_pages),
         format!("| elements of a table | {} |", limits.max_table_elements),
+        format!(
+            "| bytes of all memories and tables | {} |",
+            limits.max_bytes
+        ),
     ] {
         assert!(readme.contains(&row), "{row:?} is not in the README");
     }

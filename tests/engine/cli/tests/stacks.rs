@@ -156,7 +156,10 @@ impl Guests {
                     Signal::Cancel => Err(Trap::host("cancelled")),
                 }
             });
-        session.linker().define("test", "wait", wait.unwrap());
+        session
+            .linker()
+            .define("test", "wait", wait.unwrap())
+            .unwrap();
         let next = Rc::<RefCell<Option<Task<Outcome>>>>::default();
         let other = Rc::clone(&next);
         let resume = session
@@ -169,7 +172,10 @@ impl Guests {
                 }
                 Ok(())
             });
-        session.linker().define("test", "resume", resume.unwrap());
+        session
+            .linker()
+            .define("test", "resume", resume.unwrap())
+            .unwrap();
         let compiled = session.compile(&assemble(GUEST).unwrap()).unwrap();
         let instance = session.instantiate(compiled).unwrap();
         let names = ["hold", "churn", "churn_twice", "resume_and_trap", "endless"];
@@ -179,7 +185,7 @@ impl Guests {
         });
         let outcomes = Rc::<RefCell<Vec<GcOutcome>>>::default();
         let seen = Rc::clone(&outcomes);
-        session.store().set_gc_observer(Box::new(move |report| {
+        session.store().set_gc_observer(Rc::new(move |report| {
             assert_eq!(report.contract_breaks, 0, "{report}");
             seen.borrow_mut().push(report.outcome);
         }));
@@ -470,10 +476,13 @@ fn caller(
             let body = move || call(store, &down, &args);
             let mut task = Task::new(store, &running, body);
             let sum = task.resume(Signal::Go).expect("it does not wait");
-            results[0] = Val::I64(sum.map_err(|error| Trap::host(error.to_string()))?);
+            results[0] = Val::I64(sum.map_err(Trap::host)?);
             Ok(())
         });
-    session.linker().define("other", "down", other.unwrap());
+    session
+        .linker()
+        .define("other", "down", other.unwrap())
+        .unwrap();
     session.store().allow_foreign_roots(true);
     let compiled = session
         .compile(&assemble(contexts::GUEST).unwrap())
@@ -498,7 +507,7 @@ fn stores_call_each_other_across_stacks() {
         let kept = Rc::new(Cell::new(0));
         for session in [&a, &b] {
             let kept = Rc::clone(&kept);
-            session.store().set_gc_observer(Box::new(move |report| {
+            session.store().set_gc_observer(Rc::new(move |report| {
                 assert_eq!(report.contract_breaks, 0, "{report}");
                 kept.set(kept.get() + usize::from(!report.swept()));
             }));

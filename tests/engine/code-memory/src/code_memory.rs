@@ -5,8 +5,8 @@ use core::cell::RefCell;
 use core::ops::Range;
 use core::ptr;
 use memmap2::{Mmap, MmapMut};
-use vmexternref_backtrace::UnwindTables;
-use vmexternref_engine_runtime::{CodePlacer, PlaceError, PlacedCode};
+use vmexternref_backtrace::{UnwindTables, UnwindTablesError};
+use vmexternref_engine_runtime::{CodePlacer, PlaceError, PlacedCode, try_box};
 
 /// The smallest page size of the machines that the engine runs on, in bytes.
 const PAGE: usize = 4096;
@@ -68,17 +68,22 @@ unsafe impl CodePlacer for CodeMemory {
         let tables = ptr::from_ref(&mapping[text.len()..bytes]);
         // SAFETY: the compiler made the tables for this text, the mapping outlives their
         // registration, and no other table describes it.
-        let unwind_tables = unsafe { UnwindTables::register_in_place(tables) }
-            .map_err(|_| PlaceError::BadUnwindTables)?;
+        let unwind_tables =
+            unsafe { UnwindTables::register_in_place(tables) }.map_err(|error| match error {
+                UnwindTablesError::OutOfMemory => PlaceError::OutOfMemory,
+                _ => PlaceError::BadUnwindTables,
+            })?;
         let base = mapping.as_ptr().expose_provenance();
+        let code = try_box(MappedCode {
+            _unwind_tables: unwind_tables,
+            mapping,
+        });
+        let code = code.map_err(|_| PlaceError::OutOfMemory)?;
         self.newest.replace(Some(Placement {
             text: base..base + text.len(),
             eh_frame: base + text.len()..base + bytes,
         }));
-        Ok(Box::new(MappedCode {
-            _unwind_tables: unwind_tables,
-            mapping,
-        }))
+        Ok(code)
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::host::{Host, HostFunction, mistyped};
 use crate::object::{HostKind, HostObject};
 use crate::references::References;
-use alloc::format;
 use vmexternref_core::VMExternRef;
 use vmexternref_engine_runtime::ValType::{ExternRef, I32};
 use vmexternref_engine_runtime::{Caller, Trap, Val};
@@ -36,14 +35,20 @@ fn references<'a>(
 ) -> Result<&'a References, Trap> {
     match HostObject::behind(function, argument)? {
         HostKind::Cell(references) => Ok(references),
-        kind => Err(Trap::host(format!("host.{function}: {kind} is not a cell"))),
+        kind => Err(Trap::host(format_args!(
+            "host.{function}: {kind} is not a cell"
+        ))),
     }
 }
 
 /// What a cell has at `index`.
 fn at<T>(function: &str, index: i32, found: impl FnOnce(usize) -> Option<T>) -> Result<T, Trap> {
     let found = usize::try_from(index).ok().and_then(found);
-    found.ok_or_else(|| Trap::host(format!("host.{function}: a cell has no reference {index}")))
+    found.ok_or_else(|| {
+        Trap::host(format_args!(
+            "host.{function}: a cell has no reference {index}"
+        ))
+    })
 }
 
 fn cell_get(_: &Host, _: &Caller<'_>, args: &[Val], results: &mut [Val]) -> Result<(), Trap> {
@@ -78,7 +83,7 @@ fn weak(host: &Host, _: &Caller<'_>, args: &[Val], results: &mut [Val]) -> Resul
     };
     let kind = HostObject::behind("weak", reference.as_ref())?;
     let weak = reference.as_ref().and_then(VMExternRef::downgrade);
-    let weak = weak.ok_or_else(|| Trap::host(format!("host.weak: {kind} is not a cell")))?;
+    let weak = weak.ok_or_else(|| Trap::host(format_args!("host.weak: {kind} is not a cell")))?;
     results[0] = host.object(|| HostKind::Weak(weak));
     Ok(())
 }
@@ -89,8 +94,9 @@ fn upgrade(_: &Host, _: &Caller<'_>, args: &[Val], results: &mut [Val]) -> Resul
     };
     let HostKind::Weak(weak) = HostObject::behind("upgrade", reference.as_ref())? else {
         let kind = HostObject::behind("upgrade", reference.as_ref())?;
-        let message = format!("host.upgrade: {kind} is not a weak reference");
-        return Err(Trap::host(message));
+        return Err(Trap::host(format_args!(
+            "host.upgrade: {kind} is not a weak reference"
+        )));
     };
     results[0] = Val::ExternRef(weak.upgrade());
     Ok(())

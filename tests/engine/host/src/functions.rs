@@ -3,12 +3,10 @@
 use crate::host::{Host, HostFunction, mistyped};
 use crate::object::{Finalized, HostKind, HostObject};
 use crate::shown::ShownRef;
-use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::ToString;
 use vmexternref_core::VMExternRef;
 use vmexternref_engine_runtime::ValType::{ExternRef, FuncRef, I32, I64};
-use vmexternref_engine_runtime::{CallError, Caller, Func, Trap, Val};
+use vmexternref_engine_runtime::{CallError, Caller, Func, Trap, TrapCode, Val};
 
 /// Every function that all hosts have.
 pub(crate) const FUNCTIONS: [HostFunction<Host>; 11] = [
@@ -50,7 +48,7 @@ fn value(_: &Host, _: &Caller<'_>, args: &[Val], results: &mut [Val]) -> Result<
     let kind = HostObject::behind("value", reference.as_ref())?;
     let number = kind
         .number()
-        .ok_or_else(|| Trap::host(format!("host.value: {kind} has no value")))?;
+        .ok_or_else(|| Trap::host(format_args!("host.value: {kind} has no value")))?;
     results[0] = Val::I64(number);
     Ok(())
 }
@@ -106,7 +104,8 @@ fn call_guest(
     let called = function.call_into(caller.store(), args, results);
     called.map_err(|error| match error {
         CallError::Trap(trap) => trap,
-        other => Trap::host(other.to_string()),
+        CallError::OutOfMemory => TrapCode::OutOfMemory.into(),
+        other => Trap::host(other),
     })
 }
 

@@ -6,7 +6,6 @@ use crate::platform::Platform;
 use crate::references::References;
 use crate::{cells, functions};
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::rc::Rc;
 use vmexternref_core::{CycleReport, OutOfMemory, VMExternRef};
 use vmexternref_engine_runtime::{Caller, Func, FuncType, Linker, Store, Trap, Val, ValType};
@@ -76,12 +75,12 @@ impl Host {
         linker: &mut Linker,
     ) -> Result<(), OutOfMemory> {
         for &(name, params, results, code) in functions {
-            let ty = FuncType::new(params.iter().copied(), results.iter().copied());
+            let ty = FuncType::try_new(params, results)?;
             let state = state.clone();
             let func = self.func(store, ty, move |caller, args, results| {
                 code(&state, caller, args, results)
             })?;
-            linker.define("host", name, func);
+            linker.define("host", name, func)?;
         }
         Ok(())
     }
@@ -102,7 +101,9 @@ impl Host {
             let mut outcome = Ok(());
             platform
                 .catch(&mut || outcome = closure(caller, args, results))
-                .map_err(|message| Trap::host(format!("a host function panicked: {message}")))?;
+                .map_err(|message| {
+                    Trap::host(format_args!("a host function panicked: {message}"))
+                })?;
             outcome
         })
     }

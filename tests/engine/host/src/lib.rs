@@ -40,7 +40,7 @@
 //!     }
 //! }
 //!
-//! # let store = Store::new(Default::default(), Default::default(), Rc::new(CodeMemory::default()));
+//! # let store = Store::new(Default::default(), Default::default(), Rc::new(CodeMemory::default()))?;
 //! let host = Host::new(Rc::new(Terminal), Census::default());
 //! let mut linker = Linker::new();
 //! host.define(&store, &mut linker)?;

@@ -3,7 +3,6 @@
 use crate::platform::Platform;
 use crate::references::References;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::rc::Rc;
 use core::any::Any;
 use core::cell::{Cell, RefCell};
@@ -114,11 +113,11 @@ impl HostObject {
         argument: Option<&'a VMExternRef>,
     ) -> Result<&'a HostKind, Trap> {
         let reference = argument
-            .ok_or_else(|| Trap::host(format!("host.{function}: the reference is null")))?;
+            .ok_or_else(|| Trap::host(format_args!("host.{function}: the reference is null")))?;
         reference
             .downcast_ref::<Self>()
             .map(Self::kind)
-            .ok_or_else(|| Trap::host(format!("host.{function}: not an object of this host")))
+            .ok_or_else(|| Trap::host(format_args!("host.{function}: not an object of this host")))
     }
 }
 

@@ -39,7 +39,8 @@ impl Platform for Recorder {
 /// A store without code.
 pub(crate) fn store() -> Store {
     let registry = Arc::new(StackMapRegistry::new());
-    Store::new(registry, Limits::default(), Rc::new(CodeMemory::default()))
+    let store = Store::new(registry, Limits::default(), Rc::new(CodeMemory::default()));
+    store.expect("there is memory")
 }
 
 /// Calls a function of the module `host`.

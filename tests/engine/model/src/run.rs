@@ -69,7 +69,8 @@ pub(crate) fn run(
     let compiled = binaries.compiled(&session, configuration);
     for (index, module) in compiled.into_iter().enumerate() {
         let instance = session.instantiate(module).expect("the imports are there");
-        session.register(&module_name(index), &instance);
+        let registered = session.register(&module_name(index), &instance);
+        registered.expect("there is memory");
         instances.push(instance);
     }
     let (store, first) = (session.store(), &instances[0]);
@@ -178,7 +179,7 @@ fn define(session: &mut Session, heard: &Rc<Heard>) {
     let collect = move |caller: &Caller<'_>, _: &[Val], _: &mut [Val]| {
         let report = caller.store().gc();
         if report.outcome != GcOutcome::Swept {
-            return Err(Trap::host(report.outcome.to_string()));
+            return Err(Trap::host(report.outcome));
         }
         let alive = census.alive();
         collecting.add(Event::Collected(alive..=alive));
@@ -191,7 +192,7 @@ fn define(session: &mut Session, heard: &Rc<Heard>) {
         let called = function.call_into(caller.store(), references, results);
         called.map_err(|error| match error {
             CallError::Trap(trap) => trap,
-            other => Trap::host(other.to_string()),
+            other => Trap::host(other),
         })
     };
     let functions: [(&str, &[ValType], &[ValType], Closure); 5] = [
@@ -210,6 +211,7 @@ fn define(session: &mut Session, heard: &Rc<Heard>) {
         let ty = FuncType::new(params.iter().copied(), results.iter().copied());
         let func = session.host().func(session.store(), ty, closure);
         let func = func.expect("there is memory");
-        session.linker().define("model", name, func);
+        let defined = session.linker().define("model", name, func);
+        defined.expect("there is memory");
     }
 }

@@ -61,6 +61,7 @@ pub use activation::Caller;
 pub use code::{CodePlacer, Module, PlacedCode};
 pub use error::{AccessError, CallError, InstantiateError, LoadError, PlaceError, Trap};
 pub use external::{Extern, Global, Memory, Table};
+pub use heap::try_box;
 pub use instantiation::{Instance, Linker};
 pub use store::{GuestStack, Limits, Store, WeakStore};
 pub use value::{Func, Val};

@@ -25,9 +25,11 @@ pub(crate) fn store() -> Store {
         table_slots_initial: 4,
         max_memory_pages: 4,
         max_table_elements: 100,
+        max_bytes: 8 << 16,
         ..Limits::default()
     };
-    Store::new(Arc::new(StackMapRegistry::new()), limits, Rc::new(NoCode))
+    let registry = Arc::new(StackMapRegistry::new());
+    Store::new(registry, limits, Rc::new(NoCode)).expect("there is memory")
 }
 
 /// Counts the objects of a test that are alive.

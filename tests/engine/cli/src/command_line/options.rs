@@ -139,11 +139,13 @@ fn run_limits() -> String {
     let Limits {
         max_memory_pages,
         max_table_elements,
+        max_bytes,
         ..
     } = Limits::default();
-    let memory = max_memory_pages >> 4;
+    let (memory, all) = (max_memory_pages >> 4, max_bytes >> 20);
     format!(
-        "{}.\nA memory has at most {memory} MiB, a table at most {max_table_elements} elements.\n\
+        "{}.\nA memory has at most {memory} MiB, a table at most {max_table_elements} elements, and \
+         all of them together {all} MiB.\n\
          The limits of modules are those of `compile`.",
         stack_limits(run_stack)
     )

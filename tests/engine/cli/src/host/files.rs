@@ -112,7 +112,7 @@ fn bytes(caller: &Caller<'_>, address: i32, len: i32) -> Result<Vec<u8>, Trap> {
 }
 
 fn refused(error: AccessError) -> Trap {
-    Trap::host(error.to_string())
+    Trap::host(error)
 }
 
 fn open(files: &Files, caller: &Caller<'_>, args: &[Val], results: &mut [Val]) -> Result<(), Trap> {
@@ -146,7 +146,7 @@ fn write(_: &Files, caller: &Caller<'_>, args: &[Val], results: &mut [Val]) -> R
     let kind = HostObject::behind("write", reference.as_ref())?;
     let file = kind
         .resource::<OpenFile>()
-        .ok_or_else(|| Trap::host(format!("host.write: {kind} is not a file")))?;
+        .ok_or_else(|| Trap::host(format_args!("host.write: {kind} is not a file")))?;
     let written = file.write(&bytes(caller, *address, *len)?);
     if let Some(written) = written.and_then(|written| i32::try_from(written).ok()) {
         results[0] = Val::I32(written);

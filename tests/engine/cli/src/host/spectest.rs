@@ -29,7 +29,7 @@ pub(crate) fn define(host: &Host, store: &Store, linker: &mut Linker) -> Result<
             platform.print(format_args!("{}", words.join(" ")));
             Ok(())
         })?;
-        linker.define("spectest", name, func);
+        linker.define("spectest", name, func)?;
     }
     for (name, value) in [
         ("global_i32", Val::I32(666)),
@@ -41,7 +41,7 @@ pub(crate) fn define(host: &Host, store: &Store, linker: &mut Linker) -> Result<
             value: value.ty(),
             mutable: false,
         };
-        linker.define("spectest", name, Global::new(store, ty, &value)?);
+        linker.define("spectest", name, Global::new(store, ty, &value)?)?;
     }
     let table = TableType {
         element: FuncRef,
@@ -52,11 +52,11 @@ pub(crate) fn define(host: &Host, store: &Store, linker: &mut Linker) -> Result<
         "spectest",
         "table",
         Table::new(store, table, &Val::FuncRef(None))?,
-    );
+    )?;
     let memory = MemoryType {
         minimum: 1,
         maximum: Some(2),
     };
-    linker.define("spectest", "memory", Memory::new(store, memory)?);
+    linker.define("spectest", "memory", Memory::new(store, memory)?)?;
     Ok(())
 }

@@ -118,7 +118,7 @@ impl Instances {
         if let Some(name) = name {
             // Some scripts import from a named instance without registering it.
             if !self.registered.contains_key(&name) {
-                self.offer(&name, &slot);
+                self.offer(&name, &slot)?;
             }
             self.instances.insert(name, slot.clone());
         }
@@ -163,16 +163,18 @@ impl Instances {
     /// Lets later modules import from an instance under `name`.
     pub(super) fn register(&mut self, name: &str, module: Option<Id<'_>>) -> Step<()> {
         let slot = self.slot(module)?.clone();
-        self.offer(name, &slot);
+        self.offer(name, &slot)?;
         slot.map(drop).map_err(Verdict::Skipped)
     }
 
-    fn offer(&mut self, name: &str, slot: &Slot) {
+    fn offer(&mut self, name: &str, slot: &Slot) -> Step<()> {
         if let Ok(instance) = slot {
-            self.session.register(name, instance);
+            let offered = self.session.register(name, instance);
+            offered.map_err(Verdict::failed)?;
         }
         let known = slot.as_ref().map(drop).map_err(String::clone);
         self.registered.insert(name.to_owned(), known);
+        Ok(())
     }
 
     fn slot(&self, module: Option<Id<'_>>) -> Step<&Slot> {

@@ -30,7 +30,7 @@ impl EngineKind {
         limits: Limits,
     ) -> Result<Store, OutOfMemory> {
         match self {
-            Self::Native => Ok(Store::new(registry, limits, Rc::new(CodeMemory::default()))),
+            Self::Native => Store::new(registry, limits, Rc::new(CodeMemory::default())),
             Self::Pulley => Store::interpreted(registry, limits),
         }
     }

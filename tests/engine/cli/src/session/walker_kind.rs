@@ -4,6 +4,7 @@ use crate::error::EngineError;
 use clap::ValueEnum;
 use core::fmt;
 use core::ops::{ControlFlow, Range};
+use std::rc::Rc;
 use vmexternref_backtrace::BacktraceWalker;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::{Store, WeakStore};
@@ -50,13 +51,13 @@ impl WalkerKind {
         self,
         store: &Store,
         stack: Range<usize>,
-    ) -> Result<Box<dyn StackWalker>, EngineError> {
+    ) -> Result<Rc<dyn StackWalker>, EngineError> {
         Ok(match self {
             Self::Activations => {
                 store.set_stack_bounds(stack);
-                Box::new(StoreActivations(store.downgrade()))
+                Rc::new(StoreActivations(store.downgrade()))
             }
-            Self::Backtrace => Box::new(BacktraceWalker),
+            Self::Backtrace => Rc::new(BacktraceWalker),
             Self::CurrentFrame => HostFrames::walker(store, stack)?,
         })
     }

@@ -2,11 +2,10 @@
 
 use crate::activation::caller::Caller;
 use crate::error::Trap;
+use crate::heap::try_with_capacity;
 use crate::item::HostFunc;
 use crate::store::Store;
 use crate::value::{Func, Handle, Val};
-use alloc::format;
-use alloc::vec::Vec;
 use core::mem;
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::{FuncType, RawHostFn, TrapCode, VMContext, VMHostFunc, ValType};
@@ -25,7 +24,10 @@ impl Func {
     where
         F: Fn(&Caller<'_>, &[Val], &mut [Val]) -> Result<(), Trap> + 'static,
     {
-        let context = Closure { ty: ty.clone(), f };
+        let context = Closure {
+            ty: ty.try_clone()?,
+            f,
+        };
         // SAFETY: `call_closure` keeps the contract, for a context of exactly this type.
         unsafe { Self::host_raw(store, &ty, call_closure::<F>, context) }
     }
@@ -155,14 +157,15 @@ unsafe fn return_values(
 
 #[cold]
 fn wrong_result(index: usize, result: &Val, expected: ValType) -> Trap {
-    Trap::host(if result.ty() == expected {
-        format!("host function returned a function of another store as result {index}")
-    } else {
-        format!(
-            "host function returned {} as result {index}, expected {expected}",
-            result.ty()
-        )
-    })
+    let found = result.ty();
+    if found == expected {
+        return Trap::host(format_args!(
+            "host function returned a function of another store as result {index}"
+        ));
+    }
+    Trap::host(format_args!(
+        "host function returned {found} as result {index}, expected {expected}"
+    ))
 }
 
 /// Calls `f` with `count` values, on the stack if they are few.
@@ -171,9 +174,7 @@ fn with_vals<R>(count: usize, f: impl FnOnce(&mut [Val]) -> R) -> Result<R, Trap
     if let Some(vals) = few.get_mut(..count) {
         return Ok(f(vals));
     }
-    let mut many = Vec::new();
-    many.try_reserve_exact(count)
-        .map_err(|_| TrapCode::OutOfMemory)?;
+    let mut many = try_with_capacity(count).map_err(|_| TrapCode::OutOfMemory)?;
     many.resize(count, Val::I32(0));
     Ok(f(&mut many))
 }

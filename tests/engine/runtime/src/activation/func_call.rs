@@ -2,6 +2,7 @@
 
 use crate::activation::invoke::invoke;
 use crate::error::{AccessError, CallError};
+use crate::heap::try_with_capacity;
 use crate::store::{Store, StoreInner};
 use crate::value::{Func, Val};
 use alloc::vec::Vec;
@@ -13,10 +14,10 @@ impl Func {
     ///
     /// # Errors
     ///
-    /// When it belongs to another store.
+    /// When it belongs to another store, or there is no memory.
     pub fn ty(&self, store: &Store) -> Result<FuncType, AccessError> {
         let func = self.0.resolve(store.inner().identity())?;
-        Ok(store.inner().type_of(func).clone())
+        Ok(store.inner().type_of(func).try_clone()?)
     }
 
     /// Calls the function.
@@ -27,10 +28,7 @@ impl Func {
     pub fn call(&self, store: &Store, args: &[Val]) -> Result<Vec<Val>, CallError> {
         let func = self.0.resolve(store.inner().identity())?;
         let count = store.inner().type_of(func).results.len();
-        let mut results = Vec::new();
-        results
-            .try_reserve_exact(count)
-            .map_err(|_| CallError::OutOfMemory)?;
+        let mut results = try_with_capacity(count)?;
         results.resize(count, Val::I32(0));
         self.call_into(store, args, &mut results)?;
         Ok(results)
@@ -141,9 +139,7 @@ fn with_slots<R>(count: usize, f: impl FnOnce(&mut [u64]) -> R) -> Result<R, Cal
     if let Some(slots) = few.get_mut(..count) {
         return Ok(f(slots));
     }
-    let mut many = Vec::new();
-    many.try_reserve_exact(count)
-        .map_err(|_| CallError::OutOfMemory)?;
+    let mut many = try_with_capacity(count)?;
     many.resize(count, 0);
     Ok(f(&mut many))
 }

@@ -4,6 +4,7 @@
 //! panic or read outside an array. The machine code itself cannot be checked.
 
 use crate::error::LoadError;
+use crate::heap::try_push;
 use alloc::vec::Vec;
 use core::ops::Range;
 use vmexternref_core::OutOfMemory;
@@ -65,8 +66,7 @@ impl<'m> Spaces<'m> {
 fn try_list<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>, OutOfMemory> {
     let mut list = Vec::new();
     for item in items {
-        list.try_reserve(1).map_err(|_| OutOfMemory(()))?;
-        list.push(item);
+        try_push(&mut list, item)?;
     }
     Ok(list)
 }

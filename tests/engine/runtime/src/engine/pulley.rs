@@ -3,7 +3,7 @@
 use crate::code::PlacedCode;
 use crate::engine::{Abandoned, Arguments};
 use crate::error::PlaceError;
-use crate::heap::Owned;
+use crate::heap::{Owned, try_box};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
@@ -27,7 +27,8 @@ impl PlacedCode for Bytecode {
 
 /// Keeps the module's bytecode.
 pub(super) fn place(module: &mut CompiledModule) -> Result<Box<dyn PlacedCode>, PlaceError> {
-    Ok(Box::new(Bytecode(mem::take(&mut module.text))))
+    let code = try_box(Bytecode(mem::take(&mut module.text)));
+    Ok(code.map_err(|_| PlaceError::OutOfMemory)?)
 }
 
 /// An interpreter with a stack of its own.

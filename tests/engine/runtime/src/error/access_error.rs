@@ -1,6 +1,7 @@
 //! Why an access to a table, memory or global failed.
 
 use crate::error::wrong_store::WrongStore;
+use crate::heap::NotGrown;
 use core::error::Error;
 use core::fmt;
 use vmexternref_core::OutOfMemory;
@@ -27,8 +28,10 @@ pub enum AccessError {
     Immutable,
     /// The type is impossible: its minimum exceeds its maximum, or its elements are not references.
     InvalidType,
-    /// The item would exceed its maximum or the store's limits.
+    /// The item would exceed its maximum, or the store's limit for such an item.
     LimitReached,
+    /// The store's memories and tables would exceed its limit for all of them.
+    StoreLimitReached,
     /// There is no memory left.
     OutOfMemory,
 }
@@ -45,6 +48,7 @@ impl fmt::Display for AccessError {
             Self::Immutable => f.write_str("the global is immutable"),
             Self::InvalidType => f.write_str("invalid type"),
             Self::LimitReached => f.write_str("size limit reached"),
+            Self::StoreLimitReached => f.write_str("limit of all memories and tables reached"),
             Self::OutOfMemory => f.write_str("out of memory"),
         }
     }
@@ -55,6 +59,15 @@ impl Error for AccessError {}
 impl From<WrongStore> for AccessError {
     fn from(WrongStore: WrongStore) -> Self {
         Self::WrongStore
+    }
+}
+
+impl From<NotGrown> for AccessError {
+    fn from(why: NotGrown) -> Self {
+        match why {
+            NotGrown::Budget => Self::StoreLimitReached,
+            NotGrown::OutOfMemory => Self::OutOfMemory,
+        }
     }
 }
 

@@ -2,12 +2,10 @@
 
 use crate::error::trap::Trap;
 use crate::error::wrong_store::WrongStore;
-use alloc::boxed::Box;
 use alloc::string::String;
 use core::error::Error;
 use core::fmt;
 use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::ExternType;
 
 /// Why an instantiation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +24,10 @@ pub enum InstantiateError {
         module: String,
         /// The second name.
         name: String,
-        /// The type that the import asks for.
-        expected: Box<ExternType>,
-        /// The type of the item.
-        found: Box<ExternType>,
+        /// The type that the import asks for, as text.
+        expected: String,
+        /// The type of the item, as text.
+        found: String,
     },
     /// There are more items than imports.
     TooManyImports {
@@ -40,15 +38,20 @@ pub enum InstantiateError {
     },
     /// The module or an item belongs to another store.
     WrongStore,
-    /// A memory exceeds the store's limits.
+    /// A memory exceeds the store's limit for one.
     MemoryLimit {
         /// Its initial size in pages.
         pages: u32,
     },
-    /// A table exceeds the store's limits.
+    /// A table exceeds the store's limit for one.
     TableLimit {
         /// Its initial number of elements.
         elements: u32,
+    },
+    /// The store's memories and tables would exceed its limit for all of them.
+    StoreLimit {
+        /// The limit in bytes.
+        bytes: usize,
     },
     /// An active segment does not fit, or the start function trapped.
     Trap(Trap),
@@ -80,6 +83,12 @@ impl fmt::Display for InstantiateError {
             Self::MemoryLimit { pages } => write!(f, "memory limit reached: {pages} pages"),
             Self::TableLimit { elements } => {
                 write!(f, "table limit reached: {elements} elements")
+            }
+            Self::StoreLimit { bytes } => {
+                write!(
+                    f,
+                    "limit exceeded: more than {bytes} bytes of memories and tables"
+                )
             }
             Self::Trap(trap) => trap.fmt(f),
             Self::OutOfMemory => f.write_str("out of memory"),

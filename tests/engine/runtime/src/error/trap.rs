@@ -1,5 +1,6 @@
 //! Traps.
 
+use crate::heap::try_to_string;
 use alloc::string::String;
 use core::fmt;
 use vmexternref_core::OutOfMemory;
@@ -16,10 +17,15 @@ pub struct Trap {
 
 impl Trap {
     /// The trap of a host function that failed.
-    pub fn host(message: impl Into<String>) -> Self {
-        Self {
-            code: TrapCode::Host,
-            message: Some(message.into()),
+    ///
+    /// Without memory for the message it is the trap [`TrapCode::OutOfMemory`].
+    pub fn host(message: impl fmt::Display) -> Self {
+        match try_to_string(message) {
+            Ok(message) => Self {
+                code: TrapCode::Host,
+                message: Some(message),
+            },
+            Err(error) => error.into(),
         }
     }
 }

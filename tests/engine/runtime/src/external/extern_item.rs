@@ -1,6 +1,6 @@
 //! Items of any kind.
 
-use crate::error::{AccessError, WrongStore};
+use crate::error::AccessError;
 use crate::external::global::Global;
 use crate::external::memory::Memory;
 use crate::external::table::Table;
@@ -26,18 +26,18 @@ impl Extern {
     ///
     /// # Errors
     ///
-    /// When it belongs to another store.
+    /// When it belongs to another store, or there is no memory.
     pub fn ty(&self, store: &Store) -> Result<ExternType, AccessError> {
-        Ok(self.type_in(store.inner())?)
+        self.type_in(store.inner())
     }
 
     /// Its type; minima are current sizes.
-    pub(crate) fn type_in(&self, store: &StoreInner) -> Result<ExternType, WrongStore> {
+    pub(crate) fn type_in(&self, store: &StoreInner) -> Result<ExternType, AccessError> {
         let identity = store.identity();
         Ok(match self {
             Self::Func(func) => {
                 let func = func.0.resolve(identity)?;
-                ExternType::Func(store.type_of(func).clone())
+                ExternType::Func(store.type_of(func).try_clone()?)
             }
             Self::Table(table) => ExternType::Table(table.0.resolve(identity)?.ty()),
             Self::Memory(memory) => ExternType::Memory(memory.0.resolve(identity)?.ty()),

@@ -22,7 +22,8 @@ impl Memory {
     ///
     /// An impossible type, a size beyond the store's limits, or no memory.
     pub fn new(store: &Store, ty: MemoryType) -> Result<Self, AccessError> {
-        let memory = MemoryItem::new(ty, store.limits().max_memory_pages)?;
+        let limits = store.limits();
+        let memory = MemoryItem::new(ty, limits.max_memory_pages, &store.inner().budget)?;
         Ok(Self::keep(store.inner(), memory)?)
     }
 

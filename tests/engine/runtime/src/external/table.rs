@@ -23,7 +23,8 @@ impl Table {
     /// no memory.
     pub fn new(store: &Store, ty: TableType, initial: &Val) -> Result<Self, AccessError> {
         let initial = initial.to_reference(store.inner().identity(), ty.element)?;
-        let table = TableItem::new(ty, store.limits().max_table_elements)?;
+        let limits = store.limits();
+        let table = TableItem::new(ty, limits.max_table_elements, &store.inner().budget)?;
         let table = Self::keep(store.inner(), table)?;
         let item = table.item(store)?;
         item.fill(0, &initial, item.size())?;

@@ -1,5 +1,6 @@
 //! Lists whose items never move.
 
+use crate::heap::fallible::try_reserve;
 use crate::heap::owned::Owned;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -25,10 +26,7 @@ impl<T> Arena<T> {
     /// Makes room for `count` items, so that the next `count` calls of [`keep`](Self::keep) do not
     /// fail.
     pub(crate) fn reserve(&self, count: usize) -> Result<(), OutOfMemory> {
-        self.items
-            .borrow_mut()
-            .try_reserve(count)
-            .map_err(|_| OutOfMemory(()))
+        try_reserve(&mut self.items.borrow_mut(), count)
     }
 
     /// Keeps `item`, or drops it when there is no memory.

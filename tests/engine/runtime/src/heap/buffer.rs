@@ -1,5 +1,6 @@
 //! Zeroed memory that can grow.
 
+use crate::heap::budget::Budget;
 use alloc::alloc::{alloc_zeroed, dealloc, realloc};
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -9,14 +10,25 @@ use core::ptr::{self, NonNull};
 pub(crate) struct Buffer {
     base: NonNull<u8>,
     layout: Layout,
+    budget: Budget,
+}
+
+/// Why a buffer did not grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotGrown {
+    /// Its budget is exhausted.
+    Budget,
+    /// There is no memory.
+    OutOfMemory,
 }
 
 impl Buffer {
-    /// An empty buffer, aligned for values of type `T`.
-    pub(crate) const fn aligned_for<T>() -> Self {
+    /// An empty buffer, aligned for values of type `T`, which takes its bytes from `budget`.
+    pub(crate) const fn aligned_for<T>(budget: Budget) -> Self {
         Self {
             base: NonNull::<T>::dangling().cast(),
             layout: Layout::new::<[T; 0]>(),
+            budget,
         }
     }
 
@@ -32,28 +44,39 @@ impl Buffer {
 
     /// Grows to `bytes` bytes. The new ones are zero, and the base may move.
     ///
-    /// Returns `false` and changes nothing if there is no memory or the buffer is larger already.
-    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+    /// After an error nothing has changed. A buffer that is larger already stays as it is.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), NotGrown> {
         let old = self.layout;
-        let Ok(new) = Layout::from_size_align(bytes, old.align()) else {
-            return false;
-        };
         if bytes <= old.size() {
-            return bytes == old.size();
+            return Ok(());
         }
-        let grown = if old.size() == 0 {
-            // SAFETY: the size is not zero, because it is more than `old.size()`.
+        let more = bytes - old.size();
+        if !self.budget.take(more) {
+            return Err(NotGrown::Budget);
+        }
+        let grown = Layout::from_size_align(bytes, old.align())
+            .ok()
+            .and_then(|new| self.reallocate(new));
+        if grown.is_none() {
+            self.budget.give_back(more);
+        }
+        grown.ok_or(NotGrown::OutOfMemory)
+    }
+
+    /// Changes to a layout of more bytes.
+    fn reallocate(&mut self, new: Layout) -> Option<()> {
+        let old = self.layout;
+        let base = if old.size() == 0 {
+            // SAFETY: the size is not zero, because it is more than the old one.
             NonNull::new(unsafe { alloc_zeroed(new) })
-        } else if bytes - old.size() > old.size() {
+        } else if new.size() - old.size() > old.size() {
             self.move_to_fresh(new).or_else(|| self.extend(new))
         } else {
             self.extend(new)
         };
-        if let Some(base) = grown {
-            self.base = base;
-            self.layout = new;
-        }
-        grown.is_some()
+        self.base = base?;
+        self.layout = new;
+        Some(())
     }
 
     /// Copies the bytes to fresh memory.
@@ -87,12 +110,18 @@ impl Drop for Buffer {
             // SAFETY: the block came from this allocator with this layout.
             unsafe { dealloc(self.base.as_ptr(), self.layout) };
         }
+        self.budget.give_back(self.len());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Buffer;
+    use super::{Buffer, NotGrown};
+    use crate::heap::budget::Budget;
+
+    fn budget(bytes: usize) -> Budget {
+        Budget::try_new(bytes).unwrap()
+    }
 
     fn bytes(buffer: &Buffer) -> &[u8] {
         // SAFETY: the buffer holds `len` initialized bytes.
@@ -101,24 +130,40 @@ mod tests {
 
     #[test]
     fn grows_with_zeroes_and_keeps_what_there_was() {
-        let mut buffer = Buffer::aligned_for::<u64>();
-        assert!(buffer.grow(0));
-        assert!(buffer.grow(16));
+        let mut buffer = Buffer::aligned_for::<u64>(budget(1000));
+        assert_eq!(buffer.grow(0), Ok(()));
+        assert_eq!(buffer.grow(16), Ok(()));
         // SAFETY: the buffer holds 16 bytes.
         unsafe { buffer.base().write_bytes(7, 16) };
-        assert!(buffer.grow(24));
-        assert!(buffer.grow(1000));
+        assert_eq!(buffer.grow(24), Ok(()));
+        assert_eq!(buffer.grow(1000), Ok(()));
         assert!(bytes(&buffer)[..16].iter().all(|&byte| byte == 7));
         assert!(bytes(&buffer)[16..].iter().all(|&byte| byte == 0));
     }
 
     #[test]
     fn impossible_sizes_change_nothing() {
-        let mut buffer = Buffer::aligned_for::<u64>();
-        assert!(buffer.grow(8));
-        assert!(!buffer.grow(usize::MAX));
-        assert!(!buffer.grow(isize::MAX as usize - 16));
-        assert!(!buffer.grow(0));
+        let mut buffer = Buffer::aligned_for::<u64>(budget(usize::MAX));
+        assert_eq!(buffer.grow(8), Ok(()));
+        for bytes in [usize::MAX, isize::MAX as usize - 16] {
+            assert_eq!(buffer.grow(bytes), Err(NotGrown::OutOfMemory));
+        }
+        assert_eq!(buffer.grow(0), Ok(()));
         assert_eq!(buffer.len(), 8);
+        assert!(buffer.budget.take(usize::MAX - 8), "nothing else was taken");
+    }
+
+    #[test]
+    fn buffers_share_a_budget_and_give_back_to_it() {
+        let budget = budget(100);
+        let [mut one, mut other] = [(); 2].map(|()| Buffer::aligned_for::<u64>(budget.clone()));
+        assert_eq!(one.grow(60), Ok(()));
+        assert_eq!(other.grow(48), Err(NotGrown::Budget));
+        assert_eq!(other.grow(40), Ok(()));
+        assert_eq!(one.grow(61), Err(NotGrown::Budget));
+        drop(other);
+        assert_eq!(one.grow(100), Ok(()));
+        drop(one);
+        assert!(budget.take(100));
     }
 }

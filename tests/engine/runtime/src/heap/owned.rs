@@ -1,7 +1,7 @@
 //! A box that may move while raw pointers point into it.
 
+use crate::heap::fallible::{try_box, try_with_capacity};
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 use core::ops::Deref;
@@ -16,12 +16,7 @@ pub(crate) struct Owned<T: ?Sized>(NonNull<T>);
 impl<T> Owned<T> {
     /// Moves `value` to the heap. Gives it back when there is no memory.
     pub(crate) fn try_new(value: T) -> Result<Self, OutOfMemory<T>> {
-        let mut one = Vec::new();
-        if one.try_reserve_exact(1).is_err() {
-            return Err(OutOfMemory(value));
-        }
-        one.push(value);
-        Ok(Self(Owned::from(one.into_boxed_slice()).into_ptr().cast()))
+        try_box(value).map(Self::from)
     }
 }
 
@@ -64,8 +59,7 @@ impl<T: ?Sized> Deref for Owned<T> {
 
 impl<T: ?Sized> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: the pointer comes from a box, or from a boxed slice of one element, which has the
-        // same layout.
+        // SAFETY: the pointer comes from a box.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
@@ -76,16 +70,20 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Owned<T> {
     }
 }
 
-/// Collects `len` items. Fails instead of aborting when there is no memory.
+/// Collects `len` items, of which there are at least as many.
+///
+/// Fails instead of aborting when there is no memory.
 pub(crate) fn try_collect<T>(
     len: usize,
     items: impl Iterator<Item = T>,
 ) -> Result<Owned<[T]>, OutOfMemory> {
-    let mut collected = Vec::new();
-    collected
-        .try_reserve_exact(len)
-        .map_err(|_| OutOfMemory(()))?;
+    let mut collected = try_with_capacity(len)?;
     collected.extend(items.take(len));
+    debug_assert_eq!(
+        collected.len(),
+        len,
+        "a shorter list would be allocated again"
+    );
     Ok(Owned::from(collected.into_boxed_slice()))
 }
 

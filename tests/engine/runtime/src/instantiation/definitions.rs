@@ -1,9 +1,9 @@
 //! The tables, memories and globals that a module defines.
 
 use crate::error::{AccessError, InstantiateError};
-use crate::heap::{Owned, try_collect};
+use crate::heap::{Owned, try_collect, try_with_capacity};
 use crate::item::{ConstScope, GlobalItem, MemoryItem, TableItem};
-use crate::store::StoreInner;
+use crate::store::{Limits, StoreInner};
 use crate::value::Reference;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
@@ -63,10 +63,7 @@ fn make_all<D, T>(
     definitions: &[D],
     make: impl Fn(&D) -> Result<T, InstantiateError>,
 ) -> Result<Vec<Owned<T>>, InstantiateError> {
-    let mut items = Vec::new();
-    items
-        .try_reserve_exact(definitions.len())
-        .map_err(|_| OutOfMemory(()))?;
+    let mut items = try_with_capacity(definitions.len())?;
     for definition in definitions {
         let item = Owned::try_new(make(definition)?);
         items.push(item.map_err(|_| OutOfMemory(()))?);
@@ -75,21 +72,33 @@ fn make_all<D, T>(
 }
 
 fn make_table(store: &StoreInner, ty: TableType) -> Result<TableItem, InstantiateError> {
-    let table = TableItem::new(ty, store.limits.max_table_elements);
+    let limits = &store.limits;
+    let table = TableItem::new(ty, limits.max_table_elements, &store.budget);
     table.map_err(|error| match error {
         AccessError::LimitReached => InstantiateError::TableLimit {
             elements: ty.minimum,
         },
-        _ => InstantiateError::OutOfMemory,
+        other => of_all(limits, other),
     })
 }
 
 fn make_memory(store: &StoreInner, ty: MemoryType) -> Result<MemoryItem, InstantiateError> {
-    let memory = MemoryItem::new(ty, store.limits.max_memory_pages);
+    let limits = &store.limits;
+    let memory = MemoryItem::new(ty, limits.max_memory_pages, &store.budget);
     memory.map_err(|error| match error {
         AccessError::LimitReached => InstantiateError::MemoryLimit { pages: ty.minimum },
-        _ => InstantiateError::OutOfMemory,
+        other => of_all(limits, other),
     })
+}
+
+/// Why a table or memory of a valid type, and within the limit for one, could not be made.
+fn of_all(limits: &Limits, error: AccessError) -> InstantiateError {
+    match error {
+        AccessError::StoreLimitReached => InstantiateError::StoreLimit {
+            bytes: limits.max_bytes,
+        },
+        _ => InstantiateError::OutOfMemory,
+    }
 }
 
 fn make_global(scope: ConstScope<'_>, global: &GlobalDefinition) -> GlobalItem {

@@ -1,12 +1,12 @@
 //! Matching of items to imports.
 
 use crate::code::Module;
-use crate::error::{InstantiateError, WrongStore};
+use crate::error::{AccessError, InstantiateError, WrongStore};
 use crate::external::Extern;
+use crate::heap::{try_push, try_to_string};
 use crate::item::{GlobalItem, MemoryItem, TableItem};
 use crate::store::StoreInner;
 use crate::value::Handle;
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use vmexternref_core::OutOfMemory;
@@ -53,30 +53,36 @@ impl Imports {
 }
 
 fn push<T>(items: &mut Vec<NonNull<T>>, item: Handle<T>) -> Result<(), OutOfMemory> {
-    items.try_reserve(1).map_err(|_| OutOfMemory(()))?;
-    items.push(item.as_ptr());
-    Ok(())
+    try_push(items, item.as_ptr())
 }
 
+/// The error for an import that has no item, or for no memory.
 #[cold]
-fn unknown(import: &Import) -> InstantiateError {
-    InstantiateError::UnknownImport {
-        module: import.module.clone(),
-        name: import.name.clone(),
-    }
+pub(crate) fn unknown(import: &Import) -> InstantiateError {
+    let named = || {
+        Ok(InstantiateError::UnknownImport {
+            module: try_to_string(&import.module)?,
+            name: try_to_string(&import.name)?,
+        })
+    };
+    named().unwrap_or_else(|error: OutOfMemory| error.into())
 }
 
+/// The error for an import whose item has another type, or for no memory.
 #[cold]
 fn incompatible(store: &StoreInner, import: &Import, item: &Extern) -> InstantiateError {
-    match item.type_in(store) {
-        Ok(found) => InstantiateError::IncompatibleImport {
-            module: import.module.clone(),
-            name: import.name.clone(),
-            expected: Box::new(import.ty.clone()),
-            found: Box::new(found),
-        },
-        Err(error) => error.into(),
-    }
+    let described = || {
+        Ok(InstantiateError::IncompatibleImport {
+            module: try_to_string(&import.module)?,
+            name: try_to_string(&import.name)?,
+            expected: try_to_string(&import.ty)?,
+            found: try_to_string(item.type_in(store)?)?,
+        })
+    };
+    described().unwrap_or_else(|error: AccessError| match error {
+        AccessError::WrongStore => InstantiateError::WrongStore,
+        _ => InstantiateError::OutOfMemory,
+    })
 }
 
 /// Whether an item, with its present size, may be imported as `wanted`.

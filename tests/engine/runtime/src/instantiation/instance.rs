@@ -2,15 +2,15 @@
 
 use crate::code::Module;
 use crate::external::Extern;
+use crate::heap::Shared;
 use crate::item::InstanceItem;
-use alloc::rc::Rc;
 use core::fmt;
 
 /// An instance of a module.
 ///
 /// It is a cheap handle. The store keeps the instance itself.
 #[derive(Clone)]
-pub struct Instance(pub(crate) Rc<InstanceItem>);
+pub struct Instance(pub(crate) Shared<InstanceItem>);
 
 impl Instance {
     /// The export of that name.
@@ -27,7 +27,7 @@ impl Instance {
 
     /// The module that it is an instance of.
     #[must_use]
-    pub fn module(&self) -> &Rc<Module> {
+    pub fn module(&self) -> &Module {
         &self.0.module
     }
 }
@@ -35,7 +35,7 @@ impl Instance {
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance")
-            .field("vmctx", &Rc::as_ptr(&self.0))
+            .field("vmctx", &Shared::as_ptr(&self.0))
             .finish_non_exhaustive()
     }
 }

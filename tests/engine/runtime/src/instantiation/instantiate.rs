@@ -4,17 +4,14 @@ use crate::activation::invoke;
 use crate::code::Module;
 use crate::error::{InstantiateError, Trap};
 use crate::external::Extern;
+use crate::heap::{Shared, try_reserve};
 use crate::instantiation::definitions::Definitions;
 use crate::instantiation::imports::Imports;
 use crate::instantiation::instance::Instance;
 use crate::instantiation::parts::functions;
 use crate::item::{InstanceItem, Parts};
 use crate::store::Store;
-use alloc::rc::Rc;
-use core::ffi::c_void;
-use core::mem::MaybeUninit;
 use core::ptr;
-use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::{SegmentMode, TrapCode};
 
 impl Instance {
@@ -28,7 +25,7 @@ impl Instance {
     /// An import that is missing or does not fit, a limit or memory that is exhausted, or a trap.
     pub fn new(
         store: &Store,
-        module: &Rc<Module>,
+        module: &Module,
         imports: &[Extern],
     ) -> Result<Self, InstantiateError> {
         let inner = store.inner();
@@ -47,30 +44,27 @@ impl Instance {
 /// behind.
 fn allocate(
     store: &Store,
-    module: &Rc<Module>,
+    module: &Module,
     imports: &Imports,
 ) -> Result<Instance, InstantiateError> {
     let inner = store.inner();
     let compiled = module.compiled();
-    let mut instance: Rc<MaybeUninit<InstanceItem>> = Rc::new_uninit();
-    let vmctx: *const c_void = Rc::as_ptr(&instance).cast();
-    let functions = functions(module, imports, vmctx)?;
+    let functions = functions(module, imports)?;
     let definitions = Definitions::new(inner, compiled, &imports.globals, &functions)?;
     let parts = Parts::new(compiled, imports, &definitions, functions)?;
-    let reserved = inner.instances.borrow_mut().try_reserve(1);
-    reserved.map_err(|_| OutOfMemory(()))?;
-    definitions.keep(inner)?;
-    let item = InstanceItem {
+    let instance = Shared::try_new(InstanceItem {
         vm: parts.context(store, module),
         store: inner.id(),
-        module: Rc::clone(module),
+        module: module.clone(),
         parts,
-    };
-    let place = Rc::get_mut(&mut instance).expect("nobody else has the new `Rc`");
-    place.write(item);
-    // SAFETY: the line above has written the item.
-    let instance = unsafe { instance.assume_init() };
-    inner.instances.borrow_mut().push(Rc::clone(&instance));
+    })?;
+    let defined = &instance.parts.functions[imports.functions.len()..];
+    for func in defined {
+        func.vmctx.set(Shared::as_ptr(&instance).cast());
+    }
+    try_reserve(&mut inner.instances.borrow_mut(), 1)?;
+    definitions.keep(inner)?;
+    inner.instances.borrow_mut().push(instance.clone());
     Ok(Instance(instance))
 }
 
@@ -124,7 +118,7 @@ fn start(store: &Store, instance: &InstanceItem) -> Result<(), Trap> {
 #[cfg(test)]
 mod tests {
     use crate::code::Module;
-    use crate::error::InstantiateError;
+    use crate::error::{AccessError, InstantiateError};
     use crate::external::{Extern, Global, Memory, Table};
     use crate::instantiation::instance::Instance;
     use crate::instantiation::linker::Linker;
@@ -261,7 +255,7 @@ mod tests {
         let mut linker = Linker::new();
         let module = Module::load(&store, compiled()).unwrap();
         assert!(linker.instantiate(&store, &module).is_err());
-        linker.define("m", "f", memory);
+        linker.define("m", "f", memory).unwrap();
         assert!(linker.instantiate(&store, &module).is_ok());
     }
 
@@ -313,5 +307,41 @@ mod tests {
         };
         let error = instantiate(&store, large, &[]).unwrap_err();
         assert_eq!(error, InstantiateError::TableLimit { elements: 1000 });
+    }
+
+    /// Memories and tables together, also those of other instances.
+    #[test]
+    fn the_bytes_of_a_store_are_limited() {
+        let store = store();
+        let bytes = store.limits().max_bytes;
+        let pages = |minimum| MemoryType {
+            minimum,
+            maximum: None,
+        };
+        let compiled = |memory, elements| CompiledModule {
+            memories: vec![pages(memory)],
+            tables: vec![TableType {
+                minimum: elements,
+                ..OBJECTS
+            }],
+            ..module()
+        };
+        let limit = InstantiateError::StoreLimit { bytes };
+        assert_eq!(
+            limit.to_string(),
+            "limit exceeded: more than 524288 bytes of memories and tables"
+        );
+        let refused = Err(limit);
+        instantiate(&store, compiled(4, 0), &[]).unwrap();
+        assert_eq!(instantiate(&store, compiled(4, 1), &[]).map(drop), refused);
+        instantiate(&store, compiled(2, 1), &[]).unwrap();
+        assert_eq!(instantiate(&store, compiled(2, 0), &[]).map(drop), refused);
+        let memory = Memory::new(&store, pages(1)).unwrap();
+        let limit = Err(AccessError::StoreLimitReached);
+        assert_eq!(memory.grow(&store, 1), limit);
+        assert_eq!(Memory::new(&store, pages(1)).map(drop), limit.map(drop));
+        let null = Val::ExternRef(None);
+        let table = Table::new(&store, OBJECTS, &null).unwrap();
+        assert_eq!(table.grow(&store, 50, &null), Ok(2));
     }
 }

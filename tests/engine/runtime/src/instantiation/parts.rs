@@ -8,7 +8,6 @@ use crate::instantiation::imports::Imports;
 use crate::item::Parts;
 use crate::store::Store;
 use core::cell::Cell;
-use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::{
@@ -65,11 +64,12 @@ impl Parts {
     }
 }
 
-/// All functions of the instance whose context is at `vmctx`, the imported ones first.
+/// All functions of an instance, the imported ones first.
+///
+/// Those that it defines have no `vmctx` yet.
 pub(crate) fn functions(
     module: &Module,
     imports: &Imports,
-    vmctx: *const c_void,
 ) -> Result<Owned<[VMFuncRef]>, OutOfMemory> {
     let compiled = module.compiled();
     let imported = imports.functions.iter().map(|func| {
@@ -86,7 +86,7 @@ pub(crate) fn functions(
         let ty = ty as usize;
         VMFuncRef {
             wasm_call: Cell::new(module.address(range.start)),
-            vmctx: Cell::new(vmctx),
+            vmctx: Cell::new(ptr::null()),
             type_id: module.type_ids()[ty],
             entry: compiled.entry_trampolines[ty].map_or(ptr::null(), |at| module.address(at)),
         }

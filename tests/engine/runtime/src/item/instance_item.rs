@@ -6,7 +6,6 @@ use crate::item::const_scope::ConstScope;
 use crate::item::memory_item::MemoryItem;
 use crate::item::table_item::TableItem;
 use crate::value::StoreId;
-use alloc::rc::Rc;
 use core::cell::Cell;
 use core::mem::offset_of;
 use vmexternref_engine_abi::{VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMemory, VMTable};
@@ -18,7 +17,7 @@ use vmexternref_engine_abi::{VMContext, VMFuncImport, VMFuncRef, VMGlobal, VMMem
 pub(crate) struct InstanceItem {
     pub(crate) vm: VMContext,
     pub(crate) store: StoreId,
-    pub(crate) module: Rc<Module>,
+    pub(crate) module: Module,
     pub(crate) parts: Parts,
 }
 

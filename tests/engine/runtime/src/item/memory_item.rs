@@ -1,7 +1,7 @@
 //! Linear memories.
 
 use crate::error::{AccessError, OutsideMemory};
-use crate::heap::Buffer;
+use crate::heap::{Budget, Buffer};
 use core::cell::{Cell, RefCell};
 use core::mem::offset_of;
 use core::ptr::{self, NonNull};
@@ -29,20 +29,21 @@ pub(crate) struct MemoryItem {
 const _: () = assert!(offset_of!(MemoryItem, vm) == 0);
 
 impl MemoryItem {
-    /// A memory of zeros.
-    pub(crate) fn new(ty: MemoryType, store_maximum: u32) -> Result<Self, AccessError> {
+    /// A memory of zeros, which takes its bytes from `budget`.
+    pub(crate) fn new(
+        ty: MemoryType,
+        store_maximum: u32,
+        budget: &Budget,
+    ) -> Result<Self, AccessError> {
         if !ty.is_valid() {
             return Err(AccessError::InvalidType);
-        }
-        if ty.minimum > store_maximum {
-            return Err(AccessError::LimitReached);
         }
         let memory = Self {
             vm: VMMemory {
                 base: Cell::new(NonNull::dangling().as_ptr()),
                 len: Cell::new(0),
             },
-            bytes: RefCell::new(Buffer::aligned_for::<u128>()),
+            bytes: RefCell::new(Buffer::aligned_for::<u128>(budget.clone())),
             declared_maximum: ty.maximum,
             maximum: ty
                 .maximum
@@ -84,9 +85,7 @@ impl MemoryItem {
         let bytes = (new as usize).checked_mul(PAGE);
         let bytes = bytes.ok_or(AccessError::OutOfMemory)?;
         let mut buffer = self.bytes.borrow_mut();
-        if !buffer.grow(bytes) {
-            return Err(AccessError::OutOfMemory);
-        }
+        buffer.grow(bytes)?;
         self.vm.base.set(buffer.base().as_ptr());
         self.vm.len.set(bytes);
         Ok(old)

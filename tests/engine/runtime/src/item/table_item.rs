@@ -1,7 +1,7 @@
 //! Tables: references at rest, counted exactly.
 
 use crate::error::{AccessError, OutsideTable};
-use crate::heap::Buffer;
+use crate::heap::{Budget, Buffer};
 use crate::value::Reference;
 use core::cell::{Cell, RefCell};
 use core::mem::offset_of;
@@ -32,20 +32,21 @@ pub(crate) struct TableItem {
 const _: () = assert!(offset_of!(TableItem, vm) == 0);
 
 impl TableItem {
-    /// A table of nulls.
-    pub(crate) fn new(ty: TableType, store_maximum: u32) -> Result<Self, AccessError> {
+    /// A table of nulls, which takes its bytes from `budget`.
+    pub(crate) fn new(
+        ty: TableType,
+        store_maximum: u32,
+        budget: &Budget,
+    ) -> Result<Self, AccessError> {
         if !ty.is_valid() {
             return Err(AccessError::InvalidType);
-        }
-        if ty.minimum > store_maximum {
-            return Err(AccessError::LimitReached);
         }
         let table = Self {
             vm: VMTable {
                 base: Cell::new(NonNull::dangling().as_ptr()),
                 len: Cell::new(0),
             },
-            slots: RefCell::new(Buffer::aligned_for::<usize>()),
+            slots: RefCell::new(Buffer::aligned_for::<usize>(budget.clone())),
             element: ty.element,
             declared_maximum: ty.maximum,
             maximum: ty.maximum.unwrap_or(u32::MAX).min(store_maximum),
@@ -131,9 +132,8 @@ impl TableItem {
         if needed > slots.len() {
             let ample = needed.max(slots.len().saturating_mul(2));
             let ample = ample.min((self.maximum as usize).saturating_mul(WORD));
-            let grown = (self.size() != 0 && slots.grow(ample)) || slots.grow(needed);
-            if !grown {
-                return Err(AccessError::OutOfMemory);
+            if self.size() == 0 || slots.grow(ample).is_err() {
+                slots.grow(needed)?;
             }
             self.vm.base.set(slots.base().cast().as_ptr());
         }

@@ -183,7 +183,6 @@ impl StoreInner {
 mod tests {
     use crate::store::{Store, WeakStore};
     use crate::testing::{Alive, store};
-    use alloc::boxed::Box;
     use alloc::rc::Rc;
     use core::cell::{Cell, RefCell};
     use vmexternref_core::{Garbage, GcReport, ObservedStack, Observer};
@@ -191,7 +190,7 @@ mod tests {
     /// Calls `f` after the next collection of `store`.
     fn after_next_collection(store: &Store, f: impl Fn(&Store) + 'static) {
         let (weak, called) = (store.downgrade(), Cell::new(false));
-        store.set_gc_observer(Box::new(move |_| {
+        store.set_gc_observer(Rc::new(move |_| {
             let store = weak.upgrade().expect("it collects");
             if !called.replace(true) {
                 f(&store);

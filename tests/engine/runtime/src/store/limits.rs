@@ -21,10 +21,16 @@ pub struct Limits {
     pub max_memory_pages: u32,
     /// The most elements that one table may have.
     pub max_table_elements: u32,
+    /// The most bytes that all memories and tables together may have.
+    ///
+    /// What a table allocates ahead of its growth counts. While one moves to grow, its old bytes
+    /// exist beside the new ones, and do not count.
+    pub max_bytes: usize,
 }
 
 impl Limits {
-    /// A mebibyte of each stack, a gibibyte per memory, ten million elements per table.
+    /// A mebibyte of each stack, a gibibyte per memory, ten million elements per table, two
+    /// gibibytes of both.
     pub const DEFAULT: Self = Self {
         stack_bytes: 1 << 20,
         interpreter_stack_bytes: 1 << 20,
@@ -32,6 +38,7 @@ impl Limits {
         table_slots_maximum: usize::MAX,
         max_memory_pages: 1 << 14,
         max_table_elements: 10_000_000,
+        max_bytes: 1 << 31,
     };
 }
 

@@ -2,9 +2,9 @@
 
 use crate::code::{LoadedCode, Module, check};
 use crate::error::LoadError;
+use crate::heap::try_reserve;
 use crate::store::store_handle::Store;
 use crate::store::store_inner::StoreInner;
-use alloc::rc::Rc;
 use core::mem;
 use core::ptr;
 use vmexternref_engine_abi::{CompiledModule, ObjectFile};
@@ -16,7 +16,7 @@ impl Module {
     ///
     /// A module for another machine, a module that contradicts itself, or no memory. Nothing is
     /// left behind.
-    pub fn load(store: &Store, compiled: CompiledModule) -> Result<Rc<Self>, LoadError> {
+    pub fn load(store: &Store, compiled: CompiledModule) -> Result<Self, LoadError> {
         load(store.inner(), compiled)
     }
 
@@ -25,28 +25,34 @@ impl Module {
     /// # Errors
     ///
     /// As for [`load`](Self::load).
-    pub fn load_object(store: &Store, file: ObjectFile) -> Result<Rc<Self>, LoadError> {
+    pub fn load_object(store: &Store, file: ObjectFile) -> Result<Self, LoadError> {
         Self::load(store, file.module)
     }
 }
 
-fn load(store: &StoreInner, mut compiled: CompiledModule) -> Result<Rc<Module>, LoadError> {
+fn load(store: &StoreInner, mut compiled: CompiledModule) -> Result<Module, LoadError> {
     check(&compiled, store.engine.target())?;
     let type_ids = store.types.intern_all(&compiled.types)?;
-    let base = place(store, &mut compiled)?;
+    let code = place(store, &mut compiled)?;
+    let base = code.as_ref().map_or(ptr::null(), LoadedCode::base);
     drop(mem::take(&mut compiled.text));
     drop(mem::take(&mut compiled.eh_frame));
     drop(mem::take(&mut compiled.stack_maps));
     drop(mem::take(&mut compiled.return_addresses));
-    let module = Module::new(store.id(), compiled, type_ids, base);
+    try_reserve(&mut store.code.borrow_mut(), 1)?;
+    let module = Module::try_new(store.id(), compiled, type_ids, base)?;
+    store.code.borrow_mut().extend(code);
     offer_exit_trampolines(store, &module);
-    Ok(Rc::new(module))
+    Ok(module)
 }
 
-/// Places the module's code and returns its address, null if there is no code.
-fn place(store: &StoreInner, compiled: &mut CompiledModule) -> Result<*const u8, LoadError> {
+/// Places the module's code, if it has some.
+fn place(
+    store: &StoreInner,
+    compiled: &mut CompiledModule,
+) -> Result<Option<LoadedCode>, LoadError> {
     if compiled.text.is_empty() {
-        return Ok(ptr::null());
+        return Ok(None);
     }
     // SAFETY: the code is dropped before it can run, or together with the store, which every call
     // into it borrows.
@@ -54,12 +60,8 @@ fn place(store: &StoreInner, compiled: &mut CompiledModule) -> Result<*const u8,
         LoadedCode::new(&store.registry, compiled, |compiled| {
             store.engine.place(compiled)
         })
-    }?;
-    let base = code.base();
-    let mut all = store.code.borrow_mut();
-    all.try_reserve(1).map_err(|_| LoadError::OutOfMemory)?;
-    all.push(code);
-    Ok(base)
+    };
+    code.map(Some)
 }
 
 /// Lets compiled code call host functions older than the module.

@@ -14,7 +14,7 @@
 //! sees every stack.
 
 use crate::engine::{Engine, EngineStack, FramesWalker};
-use crate::heap::Owned;
+use crate::heap::{Owned, try_push};
 use crate::store::store_handle::Store;
 use alloc::vec::Vec;
 use core::cell::{Cell, Ref, RefCell};
@@ -135,10 +135,8 @@ impl Stacks {
 
     fn add(&self, slot: &Owned<Slot>) -> Result<(), OutOfMemory> {
         let mut slots = self.slots.borrow_mut();
-        slots.try_reserve(1).map_err(|_| OutOfMemory(()))?;
         slot.index.set(slots.len());
-        slots.push(slot.as_ptr());
-        Ok(())
+        try_push(&mut slots, slot.as_ptr())
     }
 
     fn remove(&self, slot: &Slot) {

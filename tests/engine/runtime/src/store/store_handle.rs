@@ -2,10 +2,10 @@
 
 use crate::code::CodePlacer;
 use crate::engine::{Engine, EngineStack};
+use crate::heap::{Shared, Weak};
 use crate::store::limits::Limits;
 use crate::store::store_inner::StoreInner;
-use alloc::boxed::Box;
-use alloc::rc::{Rc, Weak};
+use alloc::rc::Rc;
 use alloc::sync::Arc;
 use core::cell::RefCell;
 use core::fmt;
@@ -26,7 +26,7 @@ use vmexternref_frame_pointer::ActivationRecord;
 #[derive(Clone)]
 #[repr(transparent)]
 pub struct Store {
-    inner: Rc<StoreInner>,
+    inner: Shared<StoreInner>,
 }
 
 /// A handle that does not keep its store alive.
@@ -39,20 +39,17 @@ impl Store {
     /// An empty store.
     ///
     /// `registry` takes the stack maps of its modules, and `placer` their code.
-    #[must_use]
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory.
     pub fn new(
         registry: Arc<StackMapRegistry>,
         limits: Limits,
         placer: Rc<dyn CodePlacer>,
-    ) -> Self {
-        Self {
-            inner: Rc::new(StoreInner::new(
-                registry,
-                limits,
-                Engine::Native(placer),
-                EngineStack::native(),
-            )),
-        }
+    ) -> Result<Self, OutOfMemory> {
+        let (engine, stack) = (Engine::Native(placer), EngineStack::native());
+        Self::with_engine(registry, limits, engine, stack)
     }
 
     /// An empty store that interprets its modules, which are compiled to bytecode.
@@ -70,9 +67,18 @@ impl Store {
     ) -> Result<Self, OutOfMemory> {
         let engine = Engine::Pulley;
         let stack = engine.stack(limits.interpreter_stack_bytes)?;
-        Ok(Self {
-            inner: Rc::new(StoreInner::new(registry, limits, engine, stack)),
-        })
+        Self::with_engine(registry, limits, engine, stack)
+    }
+
+    fn with_engine(
+        registry: Arc<StackMapRegistry>,
+        limits: Limits,
+        engine: Engine,
+        stack: EngineStack,
+    ) -> Result<Self, OutOfMemory> {
+        let inner = StoreInner::new(registry, limits, engine, stack)?;
+        let inner = Shared::try_new(inner)?;
+        Ok(Self { inner })
     }
 
     /// The target that modules for this store are compiled for.
@@ -85,15 +91,15 @@ impl Store {
     #[must_use]
     pub fn downgrade(&self) -> WeakStore {
         WeakStore {
-            inner: Rc::downgrade(&self.inner),
+            inner: Shared::downgrade(&self.inner),
         }
     }
 
     /// Finds stack frames with `walker` from now on.
     ///
     /// A new store finds them from its own activation records.
-    pub fn set_walker(&self, walker: Box<dyn StackWalker>) {
-        let before = self.inner.walker.replace(Some(Rc::from(walker)));
+    pub fn set_walker(&self, walker: Rc<dyn StackWalker>) {
+        let before = self.inner.walker.replace(Some(walker));
         drop(before);
     }
 
@@ -109,8 +115,8 @@ impl Store {
     }
 
     /// Calls `observer` with the report of every collection from now on.
-    pub fn set_gc_observer(&self, observer: Box<dyn Fn(&GcReport)>) {
-        let before = self.inner.reporter.replace(Some(Rc::from(observer)));
+    pub fn set_gc_observer(&self, observer: Rc<dyn Fn(&GcReport)>) {
+        let before = self.inner.reporter.replace(Some(observer));
         drop(before);
     }
 
@@ -222,15 +228,16 @@ impl Store {
     /// `context` is from [`context_ptr`](Self::context_ptr) of a store that outlives the handle.
     #[inline]
     pub(crate) unsafe fn borrow_raw(context: *const VMStoreContext) -> ManuallyDrop<Self> {
-        // SAFETY: the context is the first field of a `StoreInner` in an `Rc`, which the caller
-        // keeps alive.
-        let inner = unsafe { Rc::from_raw(context.cast::<StoreInner>()) };
-        ManuallyDrop::new(Self { inner })
+        // SAFETY: the context is the first field of a `StoreInner`, which the caller keeps alive.
+        let inner = unsafe { Shared::borrow_raw(context.cast::<StoreInner>()) };
+        ManuallyDrop::new(Self {
+            inner: ManuallyDrop::into_inner(inner),
+        })
     }
 
     /// The address of the context, for [`borrow_raw`](Self::borrow_raw).
     pub(crate) fn context_ptr(&self) -> *const VMStoreContext {
-        Rc::as_ptr(&self.inner).cast()
+        Shared::as_ptr(&self.inner).cast()
     }
 }
 

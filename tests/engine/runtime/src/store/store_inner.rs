@@ -3,7 +3,7 @@
 use crate::code::LoadedCode;
 use crate::engine::{Engine, EngineStack};
 use crate::error::Trap;
-use crate::heap::Arena;
+use crate::heap::{Arena, Budget, Shared};
 use crate::item::{GlobalItem, HostFunc, InstanceItem, MemoryItem, TableItem};
 use crate::store::limits::Limits;
 use crate::store::stacks::Stacks;
@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::mem::offset_of;
 use vmexternref_core::{
-    GcReport, Observer, StackMapRegistry, StackWalker, VMExternRefActivationsTable,
+    GcReport, Observer, OutOfMemory, StackMapRegistry, StackWalker, VMExternRefActivationsTable,
 };
 use vmexternref_engine_abi::{FuncType, VMFuncRef, VMStoreContext};
 use vmexternref_frame_pointer::ActivationRecord;
@@ -29,6 +29,8 @@ pub(crate) struct StoreInner {
     pub(crate) context: VMStoreContext,
     identity: StoreIdentity,
     pub(crate) limits: Limits,
+    /// What is left of [`Limits::max_bytes`].
+    pub(crate) budget: Budget,
     pub(crate) registry: Arc<StackMapRegistry>,
     pub(crate) engine: Engine,
     pub(crate) stacks: Stacks,
@@ -44,7 +46,7 @@ pub(crate) struct StoreInner {
     pub(crate) memories: Arena<MemoryItem>,
     pub(crate) globals: Arena<GlobalItem>,
     pub(crate) host_funcs: Arena<HostFunc>,
-    pub(crate) instances: RefCell<Vec<Rc<InstanceItem>>>,
+    pub(crate) instances: RefCell<Vec<Shared<InstanceItem>>>,
     pub(crate) code: RefCell<Vec<LoadedCode>>,
 }
 
@@ -57,7 +59,7 @@ impl StoreInner {
         limits: Limits,
         engine: Engine,
         stack: EngineStack,
-    ) -> Self {
+    ) -> Result<Self, OutOfMemory> {
         let context = VMStoreContext {
             record: ActivationRecord::new(),
             stack_limit: Cell::new(0),
@@ -69,10 +71,11 @@ impl StoreInner {
                 limits.table_slots_maximum,
             ),
         };
-        Self {
+        Ok(Self {
             context,
             identity: StoreIdentity::unique(),
             limits,
+            budget: Budget::try_new(limits.max_bytes)?,
             registry,
             engine,
             stacks: Stacks::new(stack),
@@ -88,7 +91,7 @@ impl StoreInner {
             host_funcs: Arena::new(),
             instances: RefCell::default(),
             code: RefCell::default(),
-        }
+        })
     }
 
     /// The identity with which handles are resolved.

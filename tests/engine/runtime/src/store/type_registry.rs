@@ -1,12 +1,11 @@
 //! Store-wide ids of function types.
 
-use crate::heap::{Arena, Owned, try_collect};
-use alloc::boxed::Box;
+use crate::heap::{Arena, Owned, try_collect, try_reserve, try_with_capacity};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
 use vmexternref_core::OutOfMemory;
-use vmexternref_engine_abi::{FuncType, ValType};
+use vmexternref_engine_abi::FuncType;
 
 /// A function type with an id.
 #[derive(Debug)]
@@ -42,15 +41,10 @@ impl TypeRegistry {
     /// The ids of all types, in their order.
     pub(crate) fn intern_all(&self, types: &[FuncType]) -> Result<Owned<[u32]>, OutOfMemory> {
         let count = u32::try_from(types.len()).map_err(|_| OutOfMemory(()))?;
-        let mut order = Vec::new();
-        let reserved = order.try_reserve_exact(types.len());
-        reserved.map_err(|_| OutOfMemory(()))?;
+        let mut order = try_with_capacity(types.len())?;
         order.extend(0..count);
         sort_by_type(&mut order, &|index| &types[index as usize]);
-        self.sorted
-            .borrow_mut()
-            .try_reserve(types.len())
-            .map_err(|_| OutOfMemory(()))?;
+        try_reserve(&mut self.sorted.borrow_mut(), types.len())?;
         let ids = try_collect(types.len(), types.iter().map(|_| Cell::new(0)))?;
         let known = self.entries.len();
         let added = self.add_sorted(types, &order, &ids);
@@ -97,7 +91,7 @@ impl TypeRegistry {
     fn add(&self, ty: &FuncType) -> Result<u32, OutOfMemory> {
         let id = u32::try_from(self.entries.len()).map_err(|_| OutOfMemory(()))?;
         self.entries.add(TypeEntry {
-            ty: try_clone(ty)?,
+            ty: ty.try_clone()?,
             exit_trampoline: Cell::new(ptr::null()),
         })?;
         Ok(id)
@@ -124,22 +118,6 @@ impl TypeRegistry {
 /// A sort is large where code is: this one serves both lists.
 fn sort_by_type<'t>(numbers: &mut [u32], type_of: &dyn Fn(u32) -> &'t FuncType) {
     numbers.sort_unstable_by(|&one, &other| type_of(one).cmp(type_of(other)));
-}
-
-/// A copy of a type. Fails instead of aborting when there is no memory.
-fn try_clone(ty: &FuncType) -> Result<FuncType, OutOfMemory> {
-    Ok(FuncType {
-        params: try_copy(&ty.params)?,
-        results: try_copy(&ty.results)?,
-    })
-}
-
-fn try_copy(types: &[ValType]) -> Result<Box<[ValType]>, OutOfMemory> {
-    let mut copy = Vec::new();
-    let reserved = copy.try_reserve_exact(types.len());
-    reserved.map_err(|_| OutOfMemory(()))?;
-    copy.extend_from_slice(types);
-    Ok(copy.into_boxed_slice())
 }
 
 #[cfg(test)]

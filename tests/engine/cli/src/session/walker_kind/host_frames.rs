@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use core::ops::{ControlFlow, Range};
+use std::rc::Rc;
 use std::sync::Arc;
 use vmexternref_core::{Frame, StackMapRegistry, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::Store;
@@ -18,12 +19,12 @@ impl HostFrames {
     pub(super) fn walker(
         store: &Store,
         stack: Range<usize>,
-    ) -> Result<Box<dyn StackWalker>, EngineError> {
+    ) -> Result<Rc<dyn StackWalker>, EngineError> {
         if !host_has_frame_pointers() {
             return Err(EngineError::NoFramePointers);
         }
         let registry = Arc::clone(store.registry());
-        Ok(Box::new(Self { registry, stack }))
+        Ok(Rc::new(Self { registry, stack }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use core::ops::Range;
+use std::rc::Rc;
 use vmexternref_core::StackWalker;
 use vmexternref_engine_runtime::Store;
 
@@ -10,7 +11,7 @@ pub(super) struct HostFrames;
 
 impl HostFrames {
     /// Refuses, as a host without frame pointers does.
-    pub(super) fn walker(_: &Store, _: Range<usize>) -> Result<Box<dyn StackWalker>, EngineError> {
+    pub(super) fn walker(_: &Store, _: Range<usize>) -> Result<Rc<dyn StackWalker>, EngineError> {
         Err(EngineError::NoFramePointers)
     }
 }
