@@ -167,6 +167,7 @@ long() {
     local check
     for check in "${@:2}"; do
         case $check in
+        none) echo none && return 0 ;;
         model | zeal | asan) (long_"$check" "$1" && echo "$caught") && return 0 ;;
         *) (long_script "$check" && echo "$caught") && return 0 ;;
         esac
@@ -204,7 +205,7 @@ control() {
         caught=""
         case $1 in
         tests) tests "$check" || true ;;
-        long) caught=$(long vmexternref-core "$check") || true ;;
+        long) [ "$check" = none ] || caught=$(long vmexternref-core "$check") || true ;;
         esac
         count_run "$check without a fault: $caught" [ -z "$caught" ]
     done
