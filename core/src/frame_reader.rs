@@ -8,6 +8,7 @@ use crate::layout::WORD;
 use crate::module_maps::Found;
 use crate::ref_count::abort;
 use crate::registry::Reading;
+use crate::report::GcOutcome;
 use crate::stack_map::StackMap;
 use crate::walker::{Frame, StackWalker, WalkEnd};
 use core::ops::ControlFlow;
@@ -29,13 +30,8 @@ pub(crate) struct Walked {
     pub(crate) covered: bool,
     /// The return address of a Wasm frame that is older than every canary.
     pub(crate) outside_canaries: Option<usize>,
-    /// The return address of a compiled frame that lies in no registered module.
-    pub(crate) unregistered: Option<usize>,
-    /// The return address of a compiled frame at a call that its module, which matches strictly,
-    /// did not declare.
-    pub(crate) undeclared: Option<usize>,
-    /// The return address of a frame with live references that did not tell where they are.
-    pub(crate) unreadable: Option<usize>,
+    /// Why everything has to be kept, by the oldest frame that is a reason.
+    pub(crate) kept: Option<GcOutcome>,
 }
 
 impl Walked {
@@ -49,9 +45,7 @@ impl Walked {
             faults: Faults::new(),
             covered: false,
             outside_canaries: None,
-            unregistered: None,
-            undeclared: None,
-            unreadable: None,
+            kept: None,
         }
     }
 
@@ -75,7 +69,7 @@ impl Walked {
         let blocks = map.blocks().iter();
         self.words += blocks.map(|&block| ones(block) as usize).sum::<usize>();
         let Some(mut start) = site.first_word(frame) else {
-            self.unreadable = Some(frame.pc);
+            self.kept = Some(GcOutcome::KeptUnreadable { pc: frame.pc });
             return;
         };
         for &block in map.blocks() {
@@ -226,8 +220,6 @@ enum Live<'m> {
     Outside,
     /// The frame is one of a trampoline, or of other code without references.
     NotWasm,
-    /// The same, unless the walker calls the frame compiled.
-    StrictlyNotWasm,
     /// The frame is one of Wasm, at a call that its module did not declare.
     Undeclared,
     Nothing,
@@ -256,7 +248,6 @@ impl<'m> Site<'m> {
         let (map, live) = match found {
             Found::Outside => (None, Live::Outside),
             Found::Code => (None, Live::NotWasm),
-            Found::StrictCode => (None, Live::StrictlyNotWasm),
             Found::Undeclared => (None, Live::Undeclared),
             Found::Wasm(None) => (None, Live::Nothing),
             Found::Wasm(Some(map)) => match map.blocks() {
@@ -377,14 +368,12 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
         match site.live {
             Live::Outside if frame.compiled => {
                 self.other_frames += 1;
-                self.walked.unregistered = Some(frame.pc);
+                self.walked.kept = Some(GcOutcome::KeptUnregistered { pc: frame.pc });
             }
-            Live::StrictlyNotWasm if frame.compiled => {
-                self.other_frames += 1;
-                self.walked.undeclared = Some(frame.pc);
+            Live::Outside | Live::NotWasm => self.other_frames += 1,
+            Live::Undeclared => {
+                self.walked.kept = Some(GcOutcome::KeptUndeclared { pc: frame.pc });
             }
-            Live::Outside | Live::NotWasm | Live::StrictlyNotWasm => self.other_frames += 1,
-            Live::Undeclared => self.walked.undeclared = Some(frame.pc),
             Live::Nothing => {}
             Live::Few(block, words) => {
                 self.walked.words += words as usize;
@@ -401,7 +390,7 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
                             &mut self.visit,
                         );
                     },
-                    None => self.walked.unreadable = Some(frame.pc),
+                    None => self.walked.kept = Some(GcOutcome::KeptUnreadable { pc: frame.pc }),
                 }
             }
             // SAFETY: the caller guarantees a true frame, which the map describes.

@@ -264,14 +264,8 @@ fn decide(walked: &Walked, table: &VMExternRefActivationsTable) -> GcOutcome {
     if walked.faults.len() != 0 && !(foreign_allowed && walked.faults.are_foreign()) {
         return GcOutcome::KeptContractBreak;
     }
-    if let Some(pc) = walked.unregistered {
-        return GcOutcome::KeptUnregistered { pc };
-    }
-    if let Some(pc) = walked.undeclared {
-        return GcOutcome::KeptUndeclared { pc };
-    }
-    if let Some(pc) = walked.unreadable {
-        return GcOutcome::KeptUnreadable { pc };
+    if let Some(kept) = walked.kept {
+        return kept;
     }
     match walked.end {
         WalkEnd::Complete => GcOutcome::Swept,

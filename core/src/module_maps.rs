@@ -163,8 +163,8 @@ impl ModuleStackMaps {
         let functions = Functions::new(self.functions)?;
         let interned = intern(self.maps)?;
         let mut list = self.safepoints;
-        for (_, map) in list.iter_mut().filter(|(_, map)| *map != NO_MAP) {
-            *map = interned.place(*map);
+        for (_, map) in &mut list {
+            *map = interned.place(*map).unwrap_or(NO_MAP);
         }
         let maps = interned.distinct;
         let safepoints = Safepoints::new(self.matching, list, &maps, &functions)?;
@@ -212,7 +212,7 @@ mod tests {
     /// `None`: not Wasm. `Some([])`: Wasm with nothing live.
     fn found(module: &Module, offset: usize) -> Option<Vec<u32>> {
         match module.find((BASE + offset).wrapping_sub(1)) {
-            Found::Outside | Found::Code | Found::StrictCode | Found::Undeclared => None,
+            Found::Outside | Found::Code | Found::Undeclared => None,
             Found::Wasm(map) => Some(map.map_or(vec![], |map| map.live_words().collect())),
         }
     }
@@ -254,7 +254,7 @@ mod tests {
             let found = module.find(BASE + offset - 1);
             assert!(matches!(found, Found::Undeclared), "{offset:#x}: {found:?}");
         }
-        assert!(matches!(module.find(BASE + 0x40), Found::StrictCode));
+        assert!(matches!(module.find(BASE + 0x40), Found::Code));
     }
 
     #[test]

@@ -228,7 +228,7 @@ impl Recording {
     unsafe fn push(&mut self, frame: Frame, found: Found<'_>) -> Option<()> {
         let map = match found {
             Found::Wasm(map) => map,
-            Found::Outside | Found::Code | Found::StrictCode | Found::Undeclared => None,
+            Found::Outside | Found::Code | Found::Undeclared => None,
         };
         let live = || map.into_iter().flat_map(StackMap::live_words);
         let (live_words, first) = (live().count(), self.slots.len());

@@ -22,6 +22,8 @@ use core::fmt;
 /// | is `Unproven` | none now, but the table has had some | [`Swept`](Self::Swept) |
 /// | is `Unproven` | none in the table's life | [`KeptUnproven`](Self::KeptUnproven) |
 ///
+/// Where several of the second to the fourth row fit, that of the oldest frame decides.
+///
 /// A live word of the first row is misaligned, or is a reference in no entry of the table. A table
 /// that [verifies](crate::VMExternRefActivationsTable::set_verification) finds the latter during
 /// the walk. Without verification the sweep finds it, and is undone. A table that [allows foreign

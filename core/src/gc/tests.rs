@@ -46,7 +46,7 @@ impl Host {
 
     fn with_code_that_matches(matching: Matching) -> Self {
         let registry = StackMapRegistry::new();
-        let mut module = ModuleStackMaps::new(0x1000 + 0x10, matching);
+        let mut module = ModuleStackMaps::new(0x1000, matching);
         module.function(0..0x1000).unwrap();
         for live in 0..1_u32 << FRAME_WORDS {
             let words = (0..4).filter(|word| live >> word & 1 == 1);

@@ -44,9 +44,9 @@ pub(super) struct Interned {
 }
 
 impl Interned {
-    /// The index among the distinct maps of the map that was given at `index`.
-    pub(super) fn place(&self, index: u32) -> u32 {
-        self.places[index as usize].1
+    /// The index among the distinct maps of the map that was given at `index`, if one was.
+    pub(super) fn place(&self, index: u32) -> Option<u32> {
+        self.places.get(index as usize).map(|pair| pair.1)
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         let interned = intern(given.to_vec()).unwrap();
         assert_eq!(interned.distinct.len(), 4);
         for (map, index) in given.iter().zip(0..) {
-            let place = interned.place(index) as usize;
+            let place = interned.place(index).unwrap() as usize;
             assert_eq!(interned.distinct[place], *map);
         }
     }

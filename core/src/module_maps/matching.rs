@@ -28,9 +28,7 @@ pub enum Matching {
     ///
     /// A frame at any other return address of a Wasm function shows that the stack maps are wrong,
     /// or lie at wrong offsets: a collection keeps everything, and reports
-    /// [`KeptUndeclared`](crate::GcOutcome::KeptUndeclared). So does a frame in other code of the
-    /// module that the walker calls [compiled](crate::Frame::of_compiled_code): trampolines that a
-    /// walker shows so are declared as functions.
+    /// [`KeptUndeclared`](crate::GcOutcome::KeptUndeclared).
     Strict,
     /// The producer recorded return addresses, but only those at which something is live, as the
     /// `.wasmtime.stackmap` section does.

@@ -14,8 +14,6 @@ pub(crate) enum Found<'m> {
     Outside,
     /// In a module's code, but in none of its Wasm functions: in a trampoline, for instance.
     Code,
-    /// The same, in a module that matches strictly.
-    StrictCode,
     /// In a Wasm function; with the map, if there is one.
     Wasm(Option<&'m StackMap>),
     /// In a Wasm function of a module that matches strictly, but at a call that it did not declare.
@@ -64,12 +62,9 @@ impl Module {
         };
         match self.safepoints.find(offset, &self.functions) {
             Some(map) => Found::Wasm(self.maps.get(map as usize)),
-            None => match (self.functions.calling(offset), self.strict) {
-                (None, false) => Found::Code,
-                (None, true) => Found::StrictCode,
-                (Some(_), false) => Found::Wasm(None),
-                (Some(_), true) => Found::Undeclared,
-            },
+            None if self.functions.calling(offset).is_none() => Found::Code,
+            None if self.strict => Found::Undeclared,
+            None => Found::Wasm(None),
         }
     }
 

@@ -142,7 +142,7 @@ fn a_reading_sees_one_version() {
     let registry = StackMapRegistry::new();
     let words = |reading: &Reading<'_>, pc| match reading.find(pc) {
         Found::Wasm(map) => Some(map.map_or(vec![], |map| map.live_words().collect())),
-        Found::Outside | Found::Code | Found::StrictCode | Found::Undeclared => None,
+        Found::Outside | Found::Code | Found::Undeclared => None,
     };
     let empty = registry.read();
     let first = registry.register(0x1000, module(0x100, 0x10, 1)).unwrap();

@@ -44,9 +44,7 @@ struct Seen {
     wild: usize,
     covered: bool,
     wasm_outside: bool,
-    unregistered: Option<usize>,
-    undeclared: Option<usize>,
-    unreadable: Option<usize>,
+    kept: Option<GcOutcome>,
 }
 
 /// The canaries of one table, and those that a walk has passed.
@@ -119,9 +117,7 @@ impl World {
             wild: 0,
             covered: false,
             wasm_outside: false,
-            unregistered: None,
-            undeclared: None,
-            unreadable: None,
+            kept: None,
         };
         for &frame in &walk.frames {
             canaries.pass(frame);
@@ -137,14 +133,14 @@ impl World {
 
     fn see_frame(&self, table: usize, frame: Frame, seen: &mut Seen) {
         seen.frames += 1;
-        match self.code_at(frame.pc) {
-            Code::Outside if frame.compiled => seen.unregistered = Some(frame.pc),
-            Code::Other { strict: true } if frame.compiled => seen.undeclared = Some(frame.pc),
-            Code::Outside | Code::Other { .. } => {}
+        let pc = frame.pc;
+        match self.code_at(pc) {
+            Code::Outside if frame.compiled => seen.kept = Some(GcOutcome::KeptUnregistered { pc }),
+            Code::Outside | Code::Other => {}
             Code::Undeclared => {
                 seen.wasm_frames += 1;
                 seen.wasm_outside |= seen.covered;
-                seen.undeclared = Some(frame.pc);
+                seen.kept = Some(GcOutcome::KeptUndeclared { pc });
             }
             Code::Wasm(safepoint) => {
                 seen.wasm_frames += 1;
@@ -153,7 +149,7 @@ impl World {
                     seen.words += safepoint.live.len();
                     match first_word(frame, safepoint) {
                         Some(first) => self.see_words(table, first, safepoint, seen),
-                        None => seen.unreadable = Some(frame.pc),
+                        None => seen.kept = Some(GcOutcome::KeptUnreadable { pc }),
                     }
                 }
             }
@@ -241,14 +237,8 @@ impl World {
         if seen.misaligned != 0 || broken && settings.verifies {
             return GcOutcome::KeptContractBreak;
         }
-        if let Some(pc) = seen.unregistered {
-            return GcOutcome::KeptUnregistered { pc };
-        }
-        if let Some(pc) = seen.undeclared {
-            return GcOutcome::KeptUndeclared { pc };
-        }
-        if let Some(pc) = seen.unreadable {
-            return GcOutcome::KeptUnreadable { pc };
+        if let Some(kept) = seen.kept {
+            return kept;
         }
         let decision = match seen.end {
             WalkEnd::Complete => GcOutcome::Swept,

@@ -25,10 +25,7 @@ pub(crate) struct Safepoint {
 pub(crate) enum Code<'m> {
     Outside,
     /// Code that is no function of Wasm.
-    Other {
-        /// Whether the module matches strictly.
-        strict: bool,
-    },
+    Other,
     /// A call in a function of Wasm, with its safepoint if it has one.
     Wasm(Option<&'m Safepoint>),
     /// A call in a function of Wasm that should have been declared, but was not.
@@ -155,7 +152,7 @@ impl Module {
         let call = offset - 1;
         let strict = self.matching == Matching::Strict;
         let Some(function) = self.functions.iter().find(|f| f.contains(&call)) else {
-            return Code::Other { strict };
+            return Code::Other;
         };
         let mut of_function = self
             .safepoints

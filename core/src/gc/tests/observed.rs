@@ -65,7 +65,7 @@ fn an_observer_sees_what_the_collection_reads() {
             assert_eq!((stack.end(), stack.unrecorded()), (WalkEnd::Complete, 0));
             for (index, frame) in stack.frames().enumerate() {
                 assert!(frame.is_wasm());
-                assert_eq!(frame.module(), Some(TEXT..TEXT + 0x1010));
+                assert_eq!(frame.module(), Some(TEXT..TEXT + 0x1000));
                 assert_eq!(frame.function(), Some(TEXT..TEXT + 0x1000));
                 assert_eq!(frame.live_words(), frame.slots().count());
                 for (word, slot) in frame.slots().enumerate() {

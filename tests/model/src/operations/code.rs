@@ -82,7 +82,7 @@ impl World {
             };
             let wasm = matches!(code, Code::Wasm(_) | Code::Undeclared);
             assert_eq!(self.registry.is_wasm(pc), wasm, "{pc:#x}");
-            let is_code = wasm || matches!(code, Code::Other { .. });
+            let is_code = wasm || matches!(code, Code::Other);
             assert_eq!(self.registry.is_code(pc), is_code, "{pc:#x}");
         }
         self.registry.reclaim();
