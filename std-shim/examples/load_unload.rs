@@ -55,7 +55,8 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 
     // SAFETY: no frame is in this code any more.
     unsafe { registry.unregister(first)? };
-    // If one was there after all, nothing would be freed, and the report would say where it was.
+    // If one was there after all, and the walker called it compiled, then nothing would be freed,
+    // and the report would say where it was.
     let report = collect_below(0x1_0000, &object, &registry, &table);
     let pc = 0x1_0024;
     assert_eq!(report.outcome, GcOutcome::KeptUnregistered { pc });

@@ -20,6 +20,7 @@ use crate::error::UnwindTablesError as Error;
 use crate::expression::Slice;
 use crate::instructions::Program;
 use crate::registers;
+use core::ops::Range;
 use gimli::{BaseAddresses, CieOrFde, CommonInformationEntry, EhFrame, NativeEndian};
 use gimli::{FrameDescriptionEntry, UnwindSection, Vendor};
 
@@ -29,8 +30,17 @@ fn push<T>(items: &mut Vec<T>, item: T) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks a whole table where it lies, and returns the offsets of its entries for functions.
-pub(crate) fn check(table: &[u8], allowed: Addresses) -> Result<Vec<usize>, Error> {
+/// A function that a table describes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Function {
+    /// The offset of its entry in the table, in bytes.
+    pub(crate) entry: usize,
+    /// The addresses of its code.
+    pub(crate) code: Range<u64>,
+}
+
+/// Checks a whole table where it lies, and returns the functions that it describes.
+pub(crate) fn check(table: &[u8], allowed: Addresses) -> Result<Vec<Function>, Error> {
     let section = section(table);
     let bases = BaseAddresses::default().set_eh_frame(table.as_ptr().addr() as u64);
     let mut entries = section.entries(&bases);
@@ -61,7 +71,14 @@ pub(crate) fn check(table: &[u8], allowed: Addresses) -> Result<Vec<usize>, Erro
                     .parse(|_, _, _| Ok(common.cie.clone()))
                     .map_err(|error| refusal(error, offset))?;
                 common.check_function(&function, rest, section, &bases)?;
-                push(&mut functions, offset)?;
+                let code = function.initial_address()..function.end_address();
+                push(
+                    &mut functions,
+                    Function {
+                        entry: offset,
+                        code,
+                    },
+                )?;
                 entry.entry_len()
             }
         };
@@ -169,7 +186,8 @@ mod tests {
     use super::{Addresses, Error};
 
     fn check(table: &[u8]) -> Result<Vec<usize>, Error> {
-        super::check(table, Addresses::Any)
+        let functions = super::check(table, Addresses::Any)?;
+        Ok(functions.iter().map(|function| function.entry).collect())
     }
 
     /// An entry with `body` behind its length and its identifier or CIE pointer.

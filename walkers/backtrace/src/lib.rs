@@ -51,6 +51,7 @@
 
 mod aligned_table;
 mod augmentation;
+mod compiled_code;
 mod eh_frame;
 mod error;
 mod expression;

@@ -1,6 +1,7 @@
 //! The system unwinder's registration functions.
 
 use crate::aligned_table::AlignedTable;
+use crate::eh_frame::Function;
 use crate::error::UnwindTablesError;
 use core::ptr::NonNull;
 
@@ -75,30 +76,34 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Registers a table with these offsets of its entries for functions, if there is memory.
+    /// Registers a table that describes these functions, if there is memory.
     ///
     /// # Safety
     ///
-    /// `table` starts a table that [`check`](crate::eh_frame::check) accepted with these offsets.
+    /// `table` starts a table that [`check`](crate::eh_frame::check) accepted with these functions.
     /// Until the registration is dropped, it is readable, is not written to and describes code
     /// truly. If `memory` is given, the table lies there.
     pub(crate) unsafe fn new(
         table: NonNull<u8>,
-        functions: &[usize],
+        functions: &[Function],
         memory: Option<AlignedTable>,
     ) -> Result<Self, UnwindTablesError> {
         let single = system::takes_single_entries();
         // An unwinder may refuse to deregister a table without functions.
-        let whole = if functions.is_empty() { &[] } else { &[0][..] };
-        let offsets = if single { functions } else { whole };
+        let count = if single {
+            functions.len()
+        } else {
+            functions.len().min(1)
+        };
         let mut entries = Vec::new();
-        let reserved = entries.try_reserve_exact(offsets.len());
+        let reserved = entries.try_reserve_exact(count);
         reserved.map_err(|_| UnwindTablesError::OutOfMemory)?;
         let mut registration = Self {
             entries,
             _memory: memory,
         };
-        for &offset in offsets {
+        for function in &functions[..count] {
+            let offset = if single { function.entry } else { 0 };
             // SAFETY: the caller guarantees that the offset lies in the table.
             let entry = unsafe { table.add(offset) };
             // SAFETY: the caller guarantees that the entries are well-formed and true.

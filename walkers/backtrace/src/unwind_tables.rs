@@ -2,9 +2,11 @@
 
 use crate::aligned_table::AlignedTable;
 use crate::augmentation::Addresses;
-use crate::eh_frame;
+use crate::compiled_code::CompiledCode;
+use crate::eh_frame::{self, Function};
 use crate::error::UnwindTablesError;
 use crate::registration::{Registration, SUPPORTED};
+use core::ops::Range;
 use core::ptr::NonNull;
 
 /// Unwind tables that the system's unwinder knows until this is dropped.
@@ -12,6 +14,13 @@ use core::ptr::NonNull;
 /// A just-in-time compiler emits unwind tables with its code, in the format of an `.eh_frame`
 /// section. Without them the unwinder stops at the first frame of that code. Every collection then
 /// finds that the walk is incomplete, and keeps everything.
+///
+/// [`BacktraceWalker`](crate::BacktraceWalker) calls each frame of code between the first and the
+/// last function of a registered table compiled. If no module is registered there, a collection
+/// keeps everything and says so, instead of taking what such a frame holds for garbage. So the
+/// registry has to know all of this code: trampolines that lie apart are a module without
+/// functions. Code of other registries on the same stack is registered with the unwinder by other
+/// means.
 ///
 /// The table is checked first. A table that an unwinder would misread or abort at is refused:
 ///
@@ -27,6 +36,7 @@ use core::ptr::NonNull;
 /// ```
 #[derive(Debug)]
 pub struct UnwindTables {
+    _code: CompiledCode,
     _registration: Registration,
 }
 
@@ -108,6 +118,7 @@ impl UnwindTables {
         if start.addr().get() % align_of::<u32>() != 0 {
             return Err(UnwindTablesError::Misaligned);
         }
+        let code = CompiledCode::new(code_of(&functions))?;
         // SAFETY: the check accepted the table, and the caller guarantees that it is true.
         let registration = unsafe { Registration::new(start, &functions, memory) }?;
         log::debug!(
@@ -115,9 +126,18 @@ impl UnwindTables {
             functions.len()
         );
         Ok(Self {
+            _code: code,
             _registration: registration,
         })
     }
+}
+
+/// From the first to the last byte of the functions' code.
+fn code_of(functions: &[Function]) -> Range<usize> {
+    let start = functions.iter().map(|function| function.code.start).min();
+    let end = functions.iter().map(|function| function.code.end).max();
+    let address = |address: Option<u64>| address.map_or(0, |it| usize::try_from(it).unwrap_or(0));
+    address(start)..address(end)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The walker over the system's unwinder.
 
+use crate::compiled_code::CompiledCode;
 use core::ops::ControlFlow;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
 
@@ -44,6 +45,9 @@ const FP_BELOW_NEXT_SP: Option<usize> = if cfg!(target_arch = "s390x") {
 /// the table has references on a third stack, the host wraps this walker in one that marks the
 /// first frame of each stack ([`Frame::new_stack`]). Otherwise canaries of a stack that lies
 /// between the two would count as passed.
+///
+/// Frames of code whose [tables are registered](crate::UnwindTables) are called compiled, so that a
+/// collection notices such code in no registered module. All others are of unknown code.
 ///
 /// A walk to the end is [`WalkEnd::Unproven`]: the end of the stack looks like code without tables.
 ///
@@ -107,13 +111,16 @@ impl Delayed {
 
     /// Takes in a frame, and gives back the one before it.
     fn next(&mut self, pc: usize, sp: usize) -> Option<Frame> {
-        let ready = self
-            .frame
-            .replace(Frame::of_unknown_code(pc, Some(sp), None))?;
-        let fp = self
+        let frame = if CompiledCode::returns_to(pc) {
+            Frame::of_compiled_code(pc, Some(sp), None)
+        } else {
+            Frame::of_unknown_code(pc, Some(sp), None)
+        };
+        let mut ready = self.frame.replace(frame)?;
+        ready.fp = self
             .fp_below_next_sp
             .and_then(|bytes| sp.checked_sub(bytes));
-        Some(Frame::of_unknown_code(ready.pc, ready.sp, fp))
+        Some(ready)
     }
 }
 

@@ -4,7 +4,10 @@ use core::ffi::c_void;
 use core::ops::ControlFlow;
 use memmap2::{Mmap, MmapMut};
 use vmexternref_backtrace::BacktraceWalker;
-use vmexternref_core::{Frame, StackWalker};
+use vmexternref_core::{
+    Frame, GcOutcome, RecordedWalker, StackMapRegistry, StackWalker, VMExternRefActivationsTable,
+    WalkEnd, gc,
+};
 
 /// Keeps its frame pointer, and calls its first argument with that and its second argument.
 const CODE: [u8; 14] = [
@@ -65,12 +68,26 @@ impl CompiledCode {
         assert_eq!(frame.fp, Some(seen.fp), "its frame pointer is known");
         assert_eq!(frame.sp, Some(seen.fp), "it has no locals");
         assert!(seen.frames.len() > index + 3, "the host's frames are seen");
+        let compiled: Vec<_> = seen.frames.iter().filter(|frame| frame.compiled).collect();
+        assert_eq!(compiled, [frame], "it alone is compiled");
+        // SAFETY: no module is registered, so that no word of any frame is read.
+        let report = unsafe {
+            let walker = RecordedWalker::new(seen.frames.clone(), WalkEnd::Unproven);
+            gc(
+                &StackMapRegistry::new(),
+                &VMExternRefActivationsTable::new(),
+                &walker,
+            )
+        };
+        let pc = frame.pc;
+        assert_eq!(report.outcome, GcOutcome::KeptUnregistered { pc });
     }
 
     /// Asserts that a walk from below the function ends at it.
     pub(crate) fn assert_not_passed(&self) {
         let (seen, index) = self.run();
         assert_eq!(index, seen.frames.len() - 1, "it is the last frame");
+        assert!(!seen.frames[index].compiled, "nobody knows what it is");
     }
 
     /// Walks from below the function, and finds its frame.
