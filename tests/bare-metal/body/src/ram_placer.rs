@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::{self, NonNull};
-use vmexternref_engine_runtime::{CodePlacer, PlaceError, PlacedCode};
+use vmexternref_engine_runtime::{CodePlacer, PlaceError, PlacedCode, try_box};
 
 /// Places code in the heap.
 #[derive(Clone, Copy)]
@@ -63,7 +63,8 @@ unsafe impl CodePlacer for RamPlacer {
             ptr::copy_nonoverlapping(eh_frame.as_ptr(), to.add(text.len()), eh_frame.len());
         }
         (self.synchronize)(to, bytes);
-        Ok(Box::new(Block { base, layout }))
+        let block = try_box(Block { base, layout });
+        Ok(block.map_err(|_| PlaceError::OutOfMemory)?)
     }
 }
 
