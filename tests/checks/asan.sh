@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests of core, walkers and shim, and the engine's programs, under AddressSanitizer with leak detection.
+# Runs the tests of core, walkers and shim, the engine's programs, and random ones, under AddressSanitizer with leak detection.
+#
+#   asan.sh [COUNT]    COUNT random programs; 100 if it is not given
 #
 # The library's own quarantine stays on in these builds: it reports what passes through the library, the sanitizer the rest.
 set -euo pipefail
@@ -22,7 +24,8 @@ for tests in \
     count_run "cargo test $tests" cargo test --quiet --locked --target "$host" $tests
 done
 
-cargo build --quiet --locked --target "$host" -p vmexternref-engine
+cargo build --quiet --locked --target "$host" -p vmexternref-engine -p vmexternref-engine-model \
+    --bin vmexternref-engine --example programs
 engine=$CARGO_TARGET_DIR/$host/debug/vmexternref-engine
 files=$(mktemp -d)
 trap 'rm -r "$files"' EXIT
@@ -37,4 +40,6 @@ for walker in activations backtrace current-frame; do
         done
     done
 done
+# Each in every configuration of the model.
+count_run "${1:-100} random programs" "$CARGO_TARGET_DIR/$host/debug/examples/programs" "${1:-100}"
 finish
