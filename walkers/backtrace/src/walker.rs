@@ -127,6 +127,7 @@ impl Delayed {
 #[cfg(test)]
 mod tests {
     use super::{BacktraceWalker, Delayed, FP_BELOW_NEXT_SP};
+    use crate::compiled_code::CompiledCode;
     use core::hint::black_box;
     use core::ops::ControlFlow;
     use vmexternref_core::{Frame, StackWalker, WalkEnd};
@@ -213,6 +214,24 @@ mod tests {
         );
         let ready = Some(Frame::of_unknown_code(2, Some(8), Some(0x100)));
         assert_eq!(delayed.next(3, 0x110), ready);
+    }
+
+    /// Defect: code in no registered module counted as the host's, and what it held was freed.
+    #[test]
+    fn frames_of_code_with_registered_tables_are_compiled() {
+        let code = CompiledCode::new(0x1000..0x1010).expect("there is memory");
+        let mut delayed = Delayed::new(None);
+        let mut shown = Vec::new();
+        for (pc, sp) in [(0x1008, 1), (0x1020, 2), (0x1010, 3), (0, 4)] {
+            shown.extend(delayed.next(pc, sp));
+        }
+        drop(code);
+        let expected = [
+            Frame::of_compiled_code(0x1008, Some(1), None),
+            Frame::of_unknown_code(0x1020, Some(2), None),
+            Frame::of_compiled_code(0x1010, Some(3), None),
+        ];
+        assert_eq!(shown, expected);
     }
 
     /// Defect: where records lie elsewhere, the walker called another word the frame pointer.
