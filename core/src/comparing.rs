@@ -10,11 +10,15 @@ use core::ops::ControlFlow;
 
 /// Walks with two walkers, and stops where they disagree about Wasm.
 ///
-/// It visits what the first walker visits and ends as the first one ends, unless the frames of
-/// Wasm functions are not the same in both. Then it visits the frames up to the difference, one
-/// frame without addresses that shows that Wasm goes on there, and ends with
-/// [`WalkEnd::Stopped`]: a collection keeps everything. Two frames are the same if their `pc` is,
-/// and their `sp` and `fp` where both walkers know them.
+/// It visits what the first walker visits and ends as the first one ends. A frame that either
+/// walker calls [compiled](Frame::compiled) is shown as compiled, so that a collection notices one
+/// in no registered module, whichever walker knows.
+///
+/// If the frames of Wasm functions are not the same in both, it visits nothing and ends with
+/// [`WalkEnd::Stopped`]: a collection keeps everything, and its report ends with this reason. So
+/// it does if only the second walker shows a frame that it calls compiled, in no registered
+/// module. Two frames are the same if their `pc` is, and their `sp` and `fp` where both walkers
+/// know them.
 ///
 /// It allocates, and logs a difference, before it visits the first frame. A collection may walk
 /// more than once; a difference that equals the last one is not logged again.
@@ -53,6 +57,10 @@ pub struct ComparingWalker<'r, A, B> {
     first: A,
     second: B,
     differences: RefCell<Vec<Difference>>,
+    /// Frames of no Wasm function that the second walker called compiled, at the last walk.
+    ///
+    /// They are kept here because a walk may not free memory after its first visit.
+    compiled: RefCell<Vec<Frame>>,
 }
 
 /// Where two walkers disagreed: the frame of the first and that of the second.
@@ -75,6 +83,7 @@ impl<'r, A: StackWalker, B: StackWalker> ComparingWalker<'r, A, B> {
             first,
             second,
             differences: RefCell::new(Vec::new()),
+            compiled: RefCell::new(Vec::new()),
         }
     }
 
@@ -83,10 +92,17 @@ impl<'r, A: StackWalker, B: StackWalker> ComparingWalker<'r, A, B> {
         self.differences.take()
     }
 
-    fn wasm_frames(&self, walker: &impl StackWalker) -> Vec<Frame> {
-        let mut frames = RecordedWalker::record(walker).into_frames();
-        frames.retain(|frame| self.registry.is_wasm(frame.pc));
-        frames
+    /// Whether both walkers have to show this frame: it is one of Wasm, or one in no registered
+    /// module that the second calls compiled.
+    fn is_compared(&self, frame: Frame) -> bool {
+        self.registry.is_wasm(frame.pc)
+            || self.second_compiled(frame) && !self.registry.is_code(frame.pc)
+    }
+
+    /// Whether the second walker called this frame, which is no Wasm function's, compiled.
+    fn second_compiled(&self, frame: Frame) -> bool {
+        let compiled = self.compiled.borrow();
+        compiled.iter().any(|&other| same_frame(frame, other))
     }
 
     /// Logs a difference and keeps it, unless it is the last one again.
@@ -98,8 +114,13 @@ impl<'r, A: StackWalker, B: StackWalker> ComparingWalker<'r, A, B> {
     }
 
     fn difference(&self) -> Option<Difference> {
-        let first = self.wasm_frames(&self.first);
-        let second = self.wasm_frames(&self.second);
+        let mut first = RecordedWalker::record(&self.first).into_frames();
+        let mut second = RecordedWalker::record(&self.second).into_frames();
+        let unknown = |frame: &&Frame| frame.compiled && !self.registry.is_wasm(frame.pc);
+        let compiled = second.iter().filter(unknown).copied().collect();
+        self.compiled.replace(compiled);
+        first.retain(|&frame| self.is_compared(frame));
+        second.retain(|&frame| self.is_compared(frame));
         (0..first.len().max(second.len()))
             .map(|index| Difference {
                 index,
@@ -137,45 +158,35 @@ fn write_frame(f: &mut fmt::Formatter<'_>, frame: Option<Frame>) -> fmt::Result 
 
 impl Difference {
     fn agrees(&self) -> bool {
-        let (Some(a), Some(b)) = (self.first, self.second) else {
+        let (Some(first), Some(second)) = (self.first, self.second) else {
             return false;
         };
-        let same = |x: Option<usize>, y: Option<usize>| x.is_none() || y.is_none() || x == y;
-        a.pc == b.pc && same(a.sp, b.sp) && same(a.fp, b.fp)
+        same_frame(first, second)
     }
 }
 
-// SAFETY: it visits what the first walker visits, who keeps the contract, and claims no more than
-// that one does.
+/// Whether two walkers mean the same frame.
+fn same_frame(a: Frame, b: Frame) -> bool {
+    let same = |x: Option<usize>, y: Option<usize>| x.is_none() || y.is_none() || x == y;
+    a.pc == b.pc && same(a.sp, b.sp) && same(a.fp, b.fp)
+}
+
+// SAFETY: it visits what the first walker visits, who keeps the contract, or nothing, and claims no
+// more than that one does; what it calls compiled, one of the two calls so.
 unsafe impl<A: StackWalker, B: StackWalker> StackWalker for ComparingWalker<'_, A, B> {
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
-        let Some(difference) = self.difference() else {
-            return self.first.walk(visit);
-        };
-        self.tell(difference);
-        let mut agreed = difference.index;
-        let mut interrupted = false;
-        let _ = self.first.walk(&mut |frame| {
-            if self.registry.is_wasm(frame.pc) {
-                if agreed == 0 {
-                    return ControlFlow::Break(());
-                }
-                agreed -= 1;
-            }
-            let flow = visit(frame);
-            interrupted = flow.is_break();
-            flow
-        });
-        let there = difference.first.or(difference.second);
-        let pc = there.map(|frame| frame.pc);
-        if let (false, Some(pc)) = (interrupted, pc) {
-            let wasm_goes_on = Frame::of_compiled_code(pc, None, None);
-            interrupted = visit(wasm_goes_on).is_break();
+        if let Some(difference) = self.difference() {
+            self.tell(difference);
+            let there = difference.first.or(difference.second);
+            let pc = there.map(|frame| frame.pc);
+            return WalkEnd::stopped("two stack walkers disagree about a Wasm frame", pc);
         }
-        if interrupted {
-            return WalkEnd::INTERRUPTED;
-        }
-        WalkEnd::stopped("two stack walkers disagree about a Wasm frame", pc)
+        self.first.walk(&mut |frame| {
+            visit(Frame {
+                compiled: frame.compiled || self.second_compiled(frame),
+                ..frame
+            })
+        })
     }
 }
 
@@ -217,27 +228,69 @@ mod tests {
         let registry = registry();
         let (a, b, c) = (frame(0x1010, 64), frame(0x1020, 96), frame(0x1020, 104));
         let first = recorded(&[a, b], WalkEnd::Complete);
-        for other in [&[a, c][..], &[a], &[a, b, c]] {
+        for (other, index) in [(&[a, c][..], 1), (&[a], 1), (&[a, b, c], 2), (&[b], 0)] {
             let second = recorded(other, WalkEnd::Complete);
             let walker = ComparingWalker::new(&registry, &first, &second);
             let walked = RecordedWalker::record(&walker);
             assert!(walked.end().is_stopped());
-            let index = walker.take_differences()[0].index;
-            let (last, agreed) = walked.frames().split_last().unwrap();
-            assert_eq!(agreed, &first.frames()[..index]);
-            assert!(registry.is_wasm(last.pc));
-            assert_eq!((last.sp, last.fp), (None, None));
+            assert_eq!(walked.frames(), [], "nothing proves that these are all");
+            assert_eq!(walker.take_differences()[0].index, index);
+        }
+    }
+
+    /// Defect: the frame passed for the host's if the first walker could not tell.
+    #[test]
+    fn a_frame_that_either_walker_calls_compiled_is_shown_compiled() {
+        let registry = registry();
+        let wasm = frame(0x1010, 64);
+        let unknown = [frame(5, 8), wasm, frame(6, 128), frame(7, 256)];
+        let compiled = [wasm, Frame::of_compiled_code(6, None, None)];
+        let (first, second) = (
+            recorded(&unknown, WalkEnd::Unproven),
+            recorded(&compiled, WalkEnd::Complete),
+        );
+        for walkers in [[&first, &second], [&second, &first]] {
+            let walker = ComparingWalker::new(&registry, walkers[0], walkers[1]);
+            let walked = RecordedWalker::record(&walker);
+            let shown = walked
+                .frames()
+                .iter()
+                .map(|frame| (frame.pc, frame.compiled));
+            let calls_compiled: Vec<_> = shown.filter(|&(pc, _)| pc != 0x1010).collect();
+            if walkers[0] == &first {
+                assert_eq!(calls_compiled, [(5, false), (6, true), (7, false)]);
+            } else {
+                assert_eq!(calls_compiled, [(6, true)]);
+            }
+            assert_eq!(walker.take_differences(), []);
+        }
+    }
+
+    #[test]
+    fn a_compiled_frame_that_only_the_second_shows_stops_the_walk() {
+        let registry = registry();
+        let wasm = frame(0x1010, 64);
+        let lost = Frame::of_compiled_code(6, Some(128), None);
+        let elsewhere = frame(6, 136);
+        let second = recorded(&[wasm, lost], WalkEnd::Complete);
+        for first in [&[wasm][..], &[wasm, elsewhere]] {
+            let first = recorded(first, WalkEnd::Complete);
+            let walker = ComparingWalker::new(&registry, &first, &second);
+            let walked = RecordedWalker::record(&walker);
+            assert_eq!(walked.frames(), []);
+            let difference = walker.take_differences()[0];
+            assert_eq!((difference.index, difference.first), (1, None));
+            assert_eq!(difference.second, Some(lost));
         }
     }
 
     /// Defect: it said that the walkers disagree where its visitor had broken the walk off.
     #[test]
-    fn a_visitor_can_break_before_the_difference_and_at_it() {
+    fn a_visitor_can_break() {
         let registry = registry();
         let (a, b) = (frame(0x1010, 64), frame(0x1020, 96));
         let first = recorded(&[a, b], WalkEnd::Complete);
-        let second = recorded(&[a], WalkEnd::Complete);
-        let walker = ComparingWalker::new(&registry, &first, &second);
+        let walker = ComparingWalker::new(&registry, &first, &first);
         for limit in 1..=2 {
             let mut visits = 0;
             let end = walker.walk(&mut |_| {
@@ -250,5 +303,6 @@ mod tests {
             });
             assert_eq!((visits, end), (limit, WalkEnd::INTERRUPTED));
         }
+        assert_eq!(walker.take_differences(), []);
     }
 }

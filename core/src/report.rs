@@ -201,8 +201,9 @@ impl fmt::Display for GcReport {
             write!(f, ", {} roots of other tables", self.foreign_roots)?;
         }
         match self.walk_end {
-            Some(end) if !(self.swept() && end == WalkEnd::INTERRUPTED) => write!(f, "; {end}"),
-            _ => Ok(()),
+            // Broken off at the last canary: no cause of anything.
+            None | Some(WalkEnd::INTERRUPTED) => Ok(()),
+            Some(end) => write!(f, "; {end}"),
         }
     }
 }
@@ -225,11 +226,13 @@ mod tests {
             text.ends_with("; the walk stopped at pc 0x42: the chain is broken"),
             "{text}"
         );
-        report.outcome = GcOutcome::Swept;
-        report.walk_end = Some(WalkEnd::INTERRUPTED);
-        assert!(
-            report.to_string().ends_with("freed 0"),
-            "all canaries were passed"
-        );
+        for outcome in [GcOutcome::Swept, GcOutcome::KeptUnregistered { pc: 1 }] {
+            report.outcome = outcome;
+            report.walk_end = Some(WalkEnd::INTERRUPTED);
+            assert!(
+                report.to_string().ends_with("freed 0"),
+                "all canaries were passed"
+            );
+        }
     }
 }

@@ -4,7 +4,10 @@ mod outcomes;
 
 use super::*;
 use crate::layout::WORD;
-use crate::{Frame, Matching, ModuleStackMaps, RecordedWalker, StackCanary, StackMap, VMExternRef};
+use crate::{
+    ComparingWalker, Frame, Matching, ModuleStackMaps, RecordedWalker, StackCanary, StackMap,
+    VMExternRef,
+};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::ToString;

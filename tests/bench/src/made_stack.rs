@@ -39,6 +39,9 @@ pub struct MadeStack {
     table: VMExternRefActivationsTable,
 }
 
+/// What `ActivationRecord::enter` keeps where compiled code was not entered before.
+static NOTHING: [usize; 4] = [0; 4];
+
 impl MadeStack {
     /// Makes a stack of frames, each with up to four references of its own.
     ///
@@ -109,6 +112,9 @@ impl MadeStack {
         self.record_word(RecordOffsets::HOST.exit_fp(), fp(0));
         self.record_word(RecordOffsets::HOST.exit_pc(), exit_pc);
         self.record_word(RecordOffsets::HOST.entry_fp(), fp(frames + 1));
+        // The record's last word leads to what lies outside of this call: to zeros, for nothing.
+        let older = RecordOffsets::HOST.size() - RecordOffsets::HOST.exit_fp();
+        self.record_word(older, (&raw const NOTHING).expose_provenance());
     }
 
     fn record_word(&self, offset: u8, word: usize) {

@@ -210,16 +210,35 @@ impl Stack {
         self.top = (activation.entry_fp - self.memory.addr()) / WORD + RECORD + HOST_FRAME;
     }
 
-    /// The record of this stack's activation of `table`; `None` if it has several.
-    pub(crate) fn record(&self, table: usize) -> Option<&ActivationRecord> {
-        let of_table = |activation: &&Activation| activation.table == table;
-        let mut activations = self.activations.iter().filter(of_table);
-        let activation = activations.next();
-        if activations.next().is_some() {
-            return None;
+    fn activations_of(&self, table: usize) -> impl Iterator<Item = &Activation> {
+        let of_table = move |activation: &&Activation| activation.table == table;
+        self.activations.iter().filter(of_table)
+    }
+
+    /// Whether one record cannot say all that this stack has of `table`.
+    pub(crate) fn has_several(&self, table: usize) -> bool {
+        self.activations_of(table).nth(1).is_some()
+    }
+
+    /// What the trampolines of `table` record on this stack.
+    pub(crate) fn record(&self, table: usize) -> &ActivationRecord {
+        &self.records[table]
+    }
+
+    /// Runs `f` within a call of which the record says what this stack has of `table`.
+    pub(crate) fn within(&self, table: usize, f: &mut dyn FnMut()) {
+        // SAFETY: nothing walks the record after `f`, which returns.
+        unsafe {
+            self.record(table).enter(|| {
+                self.store_activation(table);
+                f();
+            });
         }
+    }
+
+    fn store_activation(&self, table: usize) {
         let (mut exit_pc, mut exit_fp, mut entry_fp) = (0, 0, 0);
-        if let Some(activation) = activation
+        if let Some(activation) = self.activations_of(table).next()
             && let Some(frame) = activation.frames.last()
         {
             (exit_pc, entry_fp) = (frame.pc, activation.entry_fp);
@@ -242,7 +261,6 @@ impl Stack {
         store(RecordOffsets::HOST.exit_pc(), exit_pc);
         store(RecordOffsets::HOST.exit_fp(), exit_fp);
         store(RecordOffsets::HOST.entry_fp(), entry_fp);
-        Some(record)
     }
 
     /// Takes the canaries of the stack away, which goes while Wasm is suspended on it.

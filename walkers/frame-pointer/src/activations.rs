@@ -15,7 +15,9 @@ const RECORD: RecordLayout = RecordLayout::OF_COMPILED_CODE;
 ///
 /// The walk is `Complete` when each activation's chain of frame records led from its exit
 /// trampoline to its entry trampoline, and each activation lies above the one inside it. Anything
-/// else is `Stopped`, with the reason.
+/// else is `Stopped`, with the reason: also compiled code that was entered while no
+/// [`enter`](ActivationRecord::enter) ran. A nested call without its own `enter` cannot be told: it
+/// overwrites what the record said of the outer one, whose references are then freed.
 ///
 /// Host frames are neither visited nor read, so it does not matter how the host was compiled. Each
 /// visited frame is [surely one of compiled code](Frame::compiled): a collection keeps everything
@@ -49,15 +51,18 @@ const RECORD: RecordLayout = RecordLayout::OF_COMPILED_CODE;
 ///     // SAFETY: `RecordOffsets` gives the offset of a `Cell<usize>` inside the record.
 ///     unsafe { field.cast::<usize>().write(word) }
 /// };
-/// store(RecordOffsets::HOST.entry_fp(), base + 8 * WORD);
-/// store(RecordOffsets::HOST.exit_fp(), base);
-/// store(RecordOffsets::HOST.exit_pc(), 0x1111);
-///
 /// let mut seen = Vec::new();
-/// let end = ActivationsWalker::new(&record).walk(&mut |frame| {
-///     seen.push((frame.pc, frame.sp, frame.fp));
-///     ControlFlow::Continue(())
-/// });
+/// let entry_trampoline = || {
+///     store(RecordOffsets::HOST.entry_fp(), base + 8 * WORD);
+///     store(RecordOffsets::HOST.exit_fp(), base);
+///     store(RecordOffsets::HOST.exit_pc(), 0x1111);
+///     ActivationsWalker::new(&record).walk(&mut |frame| {
+///         seen.push((frame.pc, frame.sp, frame.fp));
+///         ControlFlow::Continue(())
+///     })
+/// };
+/// // SAFETY: `entry_trampoline` is one call, and leaves it as an exit trampoline would.
+/// let end = unsafe { record.enter(entry_trampoline) };
 /// assert_eq!(end, WalkEnd::Complete);
 /// assert_eq!(seen, [(0x1111, Some(base + 2 * WORD), Some(base + 4 * WORD))]);
 /// ```
@@ -90,15 +95,26 @@ impl<'r> ActivationsWalker<'r> {
     }
 
     /// The addresses that `activation`'s records may lie at, if they are a piece of the stack.
+    ///
+    /// `outside` is whether it was recorded outside of every `enter`.
     #[inline]
-    fn bounds(&self, activation: Activation, lowest: usize) -> Result<Range<usize>, Unsound> {
+    fn bounds(
+        &self,
+        activation: Activation,
+        outside: bool,
+        lowest: usize,
+    ) -> Result<Range<usize>, Unsound> {
         let Activation {
             exit_pc,
             exit_fp,
             entry_fp,
         } = activation;
-        if exit_pc == 0 || exit_fp == 0 || entry_fp == 0 {
-            Err(Unsound::Incomplete)
+        if entry_fp == 0 {
+            Err(Unsound::NotEntered)
+        } else if outside {
+            Err(Unsound::OutsideOfEnter)
+        } else if exit_pc == 0 || exit_fp == 0 {
+            Err(Unsound::NotLeft)
         } else if exit_fp < lowest || entry_fp <= exit_fp {
             Err(Unsound::OutOfOrder)
         } else if self.stack.end < entry_fp || self.stack.end - entry_fp < RECORD.size {
@@ -112,16 +128,13 @@ impl<'r> ActivationsWalker<'r> {
     #[inline(always)]
     pub(crate) fn follow(&self, mut visit: impl FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         let mut lowest = self.stack.start;
-        for activation in self.record.activations() {
+        for (activation, outside) in self.record.activations() {
             if activation == Activation::default() {
                 continue;
             }
-            let bounds = match self.bounds(activation, lowest) {
+            let bounds = match self.bounds(activation, outside, lowest) {
                 Ok(bounds) => bounds,
-                Err(unsound) => {
-                    let pc = (activation.exit_pc != 0).then_some(activation.exit_pc);
-                    return WalkEnd::stopped(unsound.reason(), pc);
-                }
+                Err(unsound) => return unsound.stops_at(activation.exit_pc),
             };
             lowest = bounds.end + RECORD.size;
             let chain = Chain {
@@ -153,16 +166,31 @@ impl<'r> ActivationsWalker<'r> {
 /// Why an activation's record cannot be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unsound {
-    Incomplete,
+    OutsideOfEnter,
+    NotEntered,
+    NotLeft,
     OutOfOrder,
     OutOfBounds,
 }
 
 impl Unsound {
+    /// The end of the walk at this activation, which was left at `exit_pc`, or 0.
+    #[cold]
+    fn stops_at(self, exit_pc: usize) -> WalkEnd {
+        WalkEnd::stopped(self.reason(), (exit_pc != 0).then_some(exit_pc))
+    }
+
     /// The fault as part of a sentence.
     const fn reason(self) -> &'static str {
         match self {
-            Self::Incomplete => "Wasm was entered but not left through an exit trampoline",
+            Self::OutsideOfEnter => {
+                "compiled code was entered outside of `ActivationRecord::enter`"
+            }
+            Self::NotEntered => {
+                "Wasm was left through an exit trampoline but not entered through an entry \
+                 trampoline"
+            }
+            Self::NotLeft => "Wasm was entered but not left through an exit trampoline",
             Self::OutOfOrder => "the activation does not lie above those inside it",
             Self::OutOfBounds => "the activation lies outside the stack",
         }
@@ -202,6 +230,7 @@ mod tests {
     use crate::made_stack::{Stack, enter, record_of, walk};
     use crate::record::WORD;
     use core::ops::ControlFlow;
+    use std::string::ToString;
     use std::vec::Vec;
     use vmexternref_core::{StackWalker, WalkEnd};
 
@@ -283,7 +312,34 @@ mod tests {
             let pc = (activation.exit_pc != 0).then_some(11);
             assert_eq!(frames, [], "{activation:?}");
             assert!(stopped_at(pc, end), "{activation:?} {end}");
+            let missing = if activation.entry_fp == 0 {
+                "not entered through an entry trampoline"
+            } else {
+                "not left through an exit trampoline"
+            };
+            assert!(end.to_string().ends_with(missing), "{activation:?} {end}");
         }
+    }
+
+    /// Defect: the walk showed frames of a call that had returned.
+    #[test]
+    fn an_activation_outside_of_enter_stops_the_walk() {
+        let stack = Stack::new(&[(0, 3, 11), (3, 8, 12), (12, 15, 21), (15, 20, 22)]);
+        let record = ActivationRecord::new();
+        record.set_youngest(stack.activation(12, 21, 20));
+        let reason = "entered outside of `ActivationRecord::enter`";
+        let (frames, end) = walk(&ActivationsWalker::new(&record));
+        assert_eq!(frames, []);
+        assert!(stopped_at(Some(21), end), "{end}");
+        assert!(end.to_string().ends_with(reason), "{end}");
+        // The same with a call inside it that is right.
+        let (frames, end) = enter(&record, || {
+            record.set_youngest(stack.activation(0, 11, 8));
+            walk(&ActivationsWalker::new(&record))
+        });
+        assert_eq!(frames, [stack.frame(11, 2, 3)]);
+        assert!(stopped_at(Some(21), end), "{end}");
+        assert!(end.to_string().ends_with(reason), "{end}");
     }
 
     #[test]

@@ -113,19 +113,24 @@ impl ActivationRecord {
         &self,
         visit: impl FnMut(Activation) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        self.activations().try_for_each(visit)
+        let activations = self.activations();
+        activations
+            .map(|(activation, _)| activation)
+            .try_for_each(visit)
     }
 
-    /// Every activation, youngest first.
+    /// Every activation, youngest first, and whether it lies outside of every [`enter`](Self::enter).
+    ///
+    /// The one outside of all says nothing, unless compiled code was entered without `enter`.
     #[inline]
-    pub(crate) fn activations(&self) -> impl Iterator<Item = Activation> {
+    pub(crate) fn activations(&self) -> impl Iterator<Item = (Activation, bool)> {
         let mut older = self.older.get();
-        core::iter::once(self.youngest()).chain(core::iter::from_fn(move || {
+        core::iter::once((self.youngest(), older.is_null())).chain(core::iter::from_fn(move || {
             // SAFETY: `enter` links a node of its own frame and unlinks it before it returns, and
             // nothing returns while the iterator's owner, called from inside `f`, is at work.
             let saved = unsafe { older.as_ref() }?;
             older = saved.older;
-            Some(saved.activation)
+            Some((saved.activation, older.is_null()))
         }))
     }
 
@@ -175,7 +180,8 @@ mod tests {
     }
 
     fn all(record: &ActivationRecord) -> Vec<Activation> {
-        record.activations().collect()
+        let activations = record.activations();
+        activations.map(|(activation, _)| activation).collect()
     }
 
     /// `enter`, for closures that play the part of compiled code.

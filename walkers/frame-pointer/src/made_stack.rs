@@ -1,9 +1,10 @@
 //! For unit tests: arrays that play stacks.
 
-use crate::activation::Activation;
+use crate::activation::{Activation, Saved};
 use crate::layout::ActivationRecord;
 use crate::record::{RecordLayout, WORD};
 use core::ops::ControlFlow;
+use core::ptr;
 use std::vec::Vec;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
 
@@ -60,10 +61,21 @@ pub(crate) fn walk(walker: &impl StackWalker) -> (Vec<Frame>, WalkEnd) {
     (frames, end)
 }
 
-/// A record that says one activation.
+/// What `enter` keeps while nothing was entered.
+const OUTERMOST: &Saved = &Saved {
+    activation: Activation {
+        exit_pc: 0,
+        exit_fp: 0,
+        entry_fp: 0,
+    },
+    older: ptr::null(),
+};
+
+/// A record that says one activation, as within one `enter`.
 pub(crate) fn record_of(activation: Activation) -> ActivationRecord {
     let record = ActivationRecord::new();
     record.set_youngest(activation);
+    record.older.set(OUTERMOST);
     record
 }
 

@@ -207,6 +207,52 @@ fn a_walk_ends_when_every_canary_was_passed() {
     assert_eq!(report.walk_end, Some(WalkEnd::INTERRUPTED));
 }
 
+/// Defect: the frames that the first walker shows after those that both do passed every canary.
+#[test]
+fn walkers_that_disagree_sweep_nothing_although_one_passes_every_canary() {
+    for verifies in [true, false] {
+        let mut host = host_with_a_frame();
+        let lost = host.object();
+        host.push_frame(&[lost]);
+        host.table.set_verification(verifies);
+        let canary = StackCanary::new();
+        let at = ptr::from_ref(&canary).addr();
+        // SAFETY: the guard goes before the canary.
+        let _guard = unsafe { host.table.set_stack_canary(&canary) };
+        let whole = host.frames();
+        let mut blind = vec![whole[0], host_frame(at).on_new_stack(), host_frame(at + 1)];
+        // SAFETY: the frames are true, though not all are there.
+        let [first, second] = [&mut blind, &mut whole.clone()].map(|frames| unsafe {
+            RecordedWalker::new(core::mem::take(frames), WalkEnd::Unproven)
+        });
+        let both = ComparingWalker::new(&host.registry, first, second);
+        // SAFETY: the maps describe the frames.
+        let report = unsafe { gc(&host.registry, &host.table, &both) };
+        assert_kept(&host, &report, GcOutcome::KeptUncovered);
+        assert!(report.to_string().contains("two stack walkers disagree"));
+    }
+}
+
+/// Defect: the frame passed for the host's if only the second walker could tell.
+#[test]
+fn an_unregistered_frame_that_one_of_two_walkers_calls_compiled_keeps_everything() {
+    let host = host_with_a_frame();
+    let pc = 0x10;
+    let sp = host.frames()[0].fp;
+    let knows = Frame::of_compiled_code(pc, sp, None);
+    let unsure = Frame::of_unknown_code(pc, sp, None);
+    for unregistered in [[unsure, knows], [knows, unsure]] {
+        // SAFETY: the frames are true.
+        let [first, second] = unregistered.map(|last| unsafe {
+            RecordedWalker::new([host.frames()[0], last].into(), WalkEnd::Complete)
+        });
+        let both = ComparingWalker::new(&host.registry, first, second);
+        // SAFETY: the map describes the frame that is registered.
+        let report = unsafe { gc(&host.registry, &host.table, &both) };
+        assert_kept(&host, &report, GcOutcome::KeptUnregistered { pc });
+    }
+}
+
 /// A walker that proves its end, such as one over activation records.
 struct Proving(RecordedWalker);
 

@@ -2,6 +2,7 @@
 
 use crate::collections::{Expected, frames_of};
 use crate::objects::Id;
+use crate::stacks::Stack;
 use crate::walks::{Addresses, Manner, View, Walk};
 use crate::world::World;
 use arbitrary::{Result, Unstructured};
@@ -94,20 +95,27 @@ impl World {
 
     /// Collects with the walker over the activation records of all stacks.
     fn collect_by_records(&mut self, table: usize) {
-        let mut ranges = Vec::new();
-        let mut records = Vec::new();
-        for stack in &self.stacks {
-            ranges.push(stack.range());
-            let Some(record) = stack.record(table) else {
-                return;
-            };
-            records.push(record);
+        if self.stacks.iter().any(|stack| stack.has_several(table)) {
+            return;
         }
-        let walkers: Vec<_> = records
-            .into_iter()
-            .zip(ranges)
-            .map(|(record, range)| ActivationsWalker::new(record).with_stack(range))
-            .collect();
+        let before = self.tables[table].real().len();
+        let mut collected = None;
+        within_all(&self.stacks, table, &mut || {
+            collected = Some(self.collect_recorded(table));
+        });
+        let (expected, report) = collected.expect("it has run");
+        let dead = self.apply(table, &expected);
+        self.check_report(&report, &expected, before, dead.len());
+        self.tally.count("collections by activation records");
+    }
+
+    /// Collects while each record says what its stack has.
+    fn collect_recorded(&self, table: usize) -> (Expected, GcReport) {
+        let walkers = self.stacks.iter().map(|stack| {
+            let walker = ActivationsWalker::new(stack.record(table));
+            walker.with_stack(stack.range())
+        });
+        let walkers: Vec<_> = walkers.collect();
         // SAFETY: these are the records of all stacks, and iterating over a slice runs no other
         // code.
         let walker = unsafe { StacksWalker::new(walkers.iter().cloned()) };
@@ -132,17 +140,13 @@ impl World {
         seen.sort_unstable_by_key(by_place);
         assert_eq!((seen, end), (known, WalkEnd::Complete));
         let expected = self.expect_collection(table, &walk);
-        let real = self.tables[table].real();
-        let before = real.len();
         // SAFETY: the records are those of the stacks as they are.
-        let report = unsafe { gc(&self.registry, real, &walker) };
-        drop(walkers);
-        let dead = self.apply(table, &expected);
-        self.check_report(&report, &expected, before, dead.len());
-        self.tally.count("collections by activation records");
+        let report = unsafe { gc(&self.registry, self.tables[table].real(), &walker) };
+        (expected, report)
     }
 
-    /// Collects with two walkers that agree, or of which the second misses a Wasm frame.
+    /// Collects with two walkers that agree, or of which the second misses a Wasm frame. Only the
+    /// second knows which frames are compiled.
     fn collect_comparing(&mut self, table: usize, walk: &Walk, differs: bool) {
         let mut other = walk.clone();
         let last_wasm = other
@@ -155,23 +159,33 @@ impl World {
         };
         if let Some(last) = last_wasm.filter(|_| differs) {
             let missed = other.frames.remove(last);
-            // The frames up to the difference, and one that shows that Wasm goes on.
-            shown.frames.truncate(last);
-            let there = Frame::of_compiled_code(missed.pc, None, None);
-            shown.frames.push(there);
+            shown.frames.clear();
             let reason = "two stack walkers disagree about a Wasm frame";
             shown.end = WalkEnd::stopped(reason, Some(missed.pc));
             self.tally.count("walkers that disagree");
         }
+        let mut unsure = walk.clone();
+        unsure
+            .frames
+            .iter_mut()
+            .for_each(|frame| frame.compiled = false);
         let expected = self.expect_collection(table, &shown);
         let real = self.tables[table].real();
         let before = real.len();
         // SAFETY: the walks show the frames as they are, or less.
         let report = unsafe {
-            let walker = ComparingWalker::new(&self.registry, walk.replay(), other.replay());
+            let walker = ComparingWalker::new(&self.registry, unsure.replay(), other.replay());
             gc(&self.registry, real, &walker)
         };
         let dead = self.apply(table, &expected);
         self.check_report(&report, &expected, before, dead.len());
+    }
+}
+
+/// Runs `f` within a call on each of `stacks`, of which the records say what the stacks have.
+fn within_all(stacks: &[Stack], table: usize, f: &mut dyn FnMut()) {
+    match stacks {
+        [] => f(),
+        [stack, others @ ..] => stack.within(table, &mut || within_all(others, table, f)),
     }
 }
