@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!   References, record_entry, record_exit     into the functions and trampolines
-//!   declare_value_needs_stack_map(v)          for each value that is a reference
+//!   declare_value_needs_stack_map(v)          for each value that is a reference: parameters,
+//!                                             results of calls and block parameters; not what
+//!                                             `References::insert` returns, which is declared
 //!       |  Context::compile
 //!       V
 //!   add_function    -> ModuleStackMaps -> StackMapRegistry::register(address of the code, …)

@@ -142,7 +142,9 @@ impl References {
 
     /// The same, but each insertion takes the slow path, which can then always collect.
     ///
-    /// A wrong stack map shows at once in a guest that is compiled so.
+    /// This alone does not collect: `insert_with_gc` does so only where the table is full. So call
+    /// [`gc`](crate::gc) in the slow path's host function, after it has cloned the reference and
+    /// before it inserts the clone. A wrong stack map then shows at once.
     #[must_use]
     pub fn with_zeal(mut self, zeal: bool) -> Self {
         self.zeal = zeal;

@@ -30,8 +30,10 @@ pub fn record_entry(builder: &mut FunctionBuilder<'_>, record: Value, offset: i3
 /// Records where an activation ends for the time of a call, in an exit trampoline: a function that
 /// compiled code calls, and that calls the host.
 ///
-/// `record` and `offset` are as for [`record_entry`]. To be emitted before the call. The trampoline
-/// must not hold references over it, for its own frame is not walked.
+/// `record` and `offset` are as for [`record_entry`]. To be emitted before the call. There is one
+/// exit trampoline for each host signature. The trampoline must not hold references over the call:
+/// with [`ActivationsWalker`](crate::ActivationsWalker), frames of trampolines are never shown, so
+/// what they hold is never declared.
 ///
 /// # Panics
 ///
