@@ -119,7 +119,7 @@ impl ActivationRecord {
             .try_for_each(visit)
     }
 
-    /// Every activation, youngest first, and whether it lies outside of every [`enter`](Self::enter).
+    /// Every activation, youngest first, and whether it lies outside of every `enter`.
     ///
     /// The one outside of all says nothing, unless compiled code was entered without `enter`.
     #[inline]

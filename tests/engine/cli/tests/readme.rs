@@ -197,3 +197,27 @@ fn every_feature_of_the_shim_is_in_the_readme() {
         );
     }
 }
+
+#[test]
+fn the_shim_s_readme_depends_on_the_versions_of_this_workspace() {
+    let readme = shim_readme();
+    let manifest = fs::read_to_string(repository().join("Cargo.toml")).unwrap();
+    let (_, wanted) = readme.split_once("[dependencies]\n").unwrap();
+    let (wanted, _) = wanted.split_once("```").unwrap();
+    let mut crates = 0;
+    for line in wanted.lines() {
+        let (name, version) = line.split_once(" = ").unwrap();
+        let version = version.split('"').nth(1).unwrap();
+        let ours = manifest.lines().find(|line| {
+            let ours = line.split_once(" = ");
+            ours.is_some_and(|(key, _)| key == name)
+        });
+        let ours = ours.unwrap_or_else(|| panic!("{name} is not in the manifest"));
+        assert!(
+            ours.contains(&format!("\"{version}")),
+            "{name} {version}, but {ours}"
+        );
+        crates += 1;
+    }
+    assert!(crates >= 4, "{wanted}");
+}
