@@ -94,34 +94,37 @@ impl<'r> ActivationsWalker<'r> {
         }
     }
 
-    /// The addresses that `activation`'s records may lie at, if they are a piece of the stack.
+    /// The addresses that `activation`'s records may lie at, if they are a piece of the stack; else
+    /// how the walk ends.
     ///
     /// `outside` is whether it was recorded outside of every `enter`.
-    #[inline]
+    // Not inlined, for it is no part of the loop over frames, of which there are several copies.
+    #[inline(never)]
     fn bounds(
         &self,
         activation: Activation,
         outside: bool,
         lowest: usize,
-    ) -> Result<Range<usize>, Unsound> {
+    ) -> Result<Range<usize>, WalkEnd> {
         let Activation {
             exit_pc,
             exit_fp,
             entry_fp,
         } = activation;
-        if entry_fp == 0 {
-            Err(Unsound::NotEntered)
+        let reason = if entry_fp == 0 {
+            "Wasm was left through an exit trampoline but not entered through an entry trampoline"
         } else if outside {
-            Err(Unsound::OutsideOfEnter)
+            "compiled code was entered outside of `ActivationRecord::enter`"
         } else if exit_pc == 0 || exit_fp == 0 {
-            Err(Unsound::NotLeft)
+            "Wasm was entered but not left through an exit trampoline"
         } else if exit_fp < lowest || entry_fp <= exit_fp {
-            Err(Unsound::OutOfOrder)
+            "the activation does not lie above those inside it"
         } else if self.stack.end < entry_fp || self.stack.end - entry_fp < RECORD.size {
-            Err(Unsound::OutOfBounds)
+            "the activation lies outside the stack"
         } else {
-            Ok(exit_fp..entry_fp)
-        }
+            return Ok(exit_fp..entry_fp);
+        };
+        Err(WalkEnd::stopped(reason, (exit_pc != 0).then_some(exit_pc)))
     }
 
     /// Walks, with a visitor that can become part of the loop.
@@ -134,7 +137,7 @@ impl<'r> ActivationsWalker<'r> {
             }
             let bounds = match self.bounds(activation, outside, lowest) {
                 Ok(bounds) => bounds,
-                Err(unsound) => return unsound.stops_at(activation.exit_pc),
+                Err(end) => return end,
             };
             lowest = bounds.end + RECORD.size;
             let chain = Chain {
@@ -160,40 +163,6 @@ impl<'r> ActivationsWalker<'r> {
             }
         }
         WalkEnd::Complete
-    }
-}
-
-/// Why an activation's record cannot be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unsound {
-    OutsideOfEnter,
-    NotEntered,
-    NotLeft,
-    OutOfOrder,
-    OutOfBounds,
-}
-
-impl Unsound {
-    /// The end of the walk at this activation, which was left at `exit_pc`, or 0.
-    #[cold]
-    fn stops_at(self, exit_pc: usize) -> WalkEnd {
-        WalkEnd::stopped(self.reason(), (exit_pc != 0).then_some(exit_pc))
-    }
-
-    /// The fault as part of a sentence.
-    const fn reason(self) -> &'static str {
-        match self {
-            Self::OutsideOfEnter => {
-                "compiled code was entered outside of `ActivationRecord::enter`"
-            }
-            Self::NotEntered => {
-                "Wasm was left through an exit trampoline but not entered through an entry \
-                 trampoline"
-            }
-            Self::NotLeft => "Wasm was entered but not left through an exit trampoline",
-            Self::OutOfOrder => "the activation does not lie above those inside it",
-            Self::OutOfBounds => "the activation lies outside the stack",
-        }
     }
 }
 
