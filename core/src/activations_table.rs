@@ -29,10 +29,10 @@ type Slot = Option<VMExternRef>;
 /// Every slot at or after `next` is `None`. One reference may stand in several slots; the next
 /// collection keeps one of them. See [`Offsets`] for what compiled code may touch.
 ///
-/// The capacity changes when an insertion finds no free slot (it doubles), and after a collection,
-/// which cost time for each entry that survived and for each frame. So a quarter of that may be
-/// missing to one free slot for each of either; less than that, and the table grows. It shrinks
-/// when it is four times too large.
+/// The capacity doubles when an insertion finds no free slot and no collection made room. After a
+/// collection, free slots are wanted for as many references as survived, for as many as frames
+/// were walked, or for the initial capacity, whichever is most. A table with three quarters of them
+/// keeps its chunk; one with fewer grows. It shrinks when it is more than four times too large.
 ///
 /// A table allocates nothing before its first insertion, so it can be part of a context that is
 /// built at compile time. It is neither `Send` nor `Sync`: see the guide for
