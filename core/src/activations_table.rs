@@ -437,7 +437,7 @@ impl VMExternRefActivationsTable {
         let free = self.initial.max(survivors).max(cost);
         let wanted = survivors.saturating_add(free).min(self.maximum);
         let wanted = wanted.max(survivors);
-        let enough = survivors.saturating_add(free - free / 4).min(wanted);
+        let enough = wanted.saturating_sub(free / 4);
         let capacity = self.capacity();
         let misfit = capacity != 0 && (capacity < enough || capacity / 4 > wanted);
         if misfit && self.replace_chunk(wanted).is_err() {

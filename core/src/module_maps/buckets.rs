@@ -111,7 +111,7 @@ impl Buckets {
             buckets: with_capacity(count)?,
             crowd: Vec::new(),
         };
-        map.buckets.resize(count, Bucket::EMPTY);
+        map.buckets.extend((0..count).map(|_| Bucket::EMPTY));
         let mut rest = pairs;
         while let Some(home) = rest.first().and_then(|pair| scale.home(pair.0)) {
             let here = |pair: &&(u32, u32)| scale.home(pair.0) == Some(home);

@@ -1,7 +1,7 @@
 //! The code ranges of a module's Wasm functions.
 
 use super::error::RegisterError;
-use super::lists::sort;
+use super::lists::{last_at_or_before, sort};
 use alloc::vec::Vec;
 
 /// Where functions begin and end in the code, sorted, none overlapping.
@@ -11,7 +11,7 @@ pub(crate) struct Functions(Vec<(u32, u32)>);
 impl Functions {
     pub(super) fn new(mut functions: Vec<(u32, u32)>) -> Result<Self, RegisterError> {
         sort(&mut functions)?;
-        if functions.windows(2).any(|pair| pair[0].1 > pair[1].0) {
+        if !functions.is_sorted_by(|a, b| a.1 <= b.0) {
             return Err(RegisterError::OverlappingFunctions);
         }
         Ok(Self(functions))
@@ -30,8 +30,7 @@ impl Functions {
     #[inline]
     pub(super) fn containing(&self, offset: u32) -> Option<(u32, u32)> {
         let call = offset.checked_sub(1)?;
-        let after = self.0.partition_point(|&(start, _)| start <= call);
-        let &(start, end) = self.0.get(after.checked_sub(1)?)?;
+        let (start, end) = last_at_or_before(&self.0, call)?;
         (call < end).then_some((start, end))
     }
 }

@@ -4,7 +4,7 @@ use super::NO_MAP;
 use super::buckets::Buckets;
 use super::error::RegisterError;
 use super::functions::Functions;
-use super::lists::sort;
+use super::lists::{last_at_or_before, sort};
 use super::matching::Matching;
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
@@ -28,10 +28,9 @@ impl Safepoints {
     ) -> Result<Self, RegisterError> {
         sort(&mut list)?;
         let outside = |&(offset, _): &(u32, u32)| {
-            let after = match matching {
-                Matching::Strict | Matching::Exact => Some(offset),
-                Matching::NearestPreceding => offset.checked_add(1),
-            };
+            // A call begins before where it returns to.
+            let begins = u32::from(matching == Matching::NearestPreceding);
+            let after = offset.checked_add(begins);
             after.and_then(|after| functions.calling(after)).is_none()
         };
         if list.iter().any(outside) {
@@ -77,7 +76,6 @@ impl Safepoints {
 /// The map of the last safepoint before `offset` in the same function.
 fn find_preceding(list: &[(u32, u32)], offset: u32, functions: &Functions) -> Option<u32> {
     let start = functions.calling(offset)?;
-    let after = list.partition_point(|&(at, _)| at < offset);
-    let &(at, map) = list.get(after.checked_sub(1)?)?;
+    let (at, map) = last_at_or_before(list, offset.checked_sub(1)?)?;
     (start <= at).then_some(map)
 }

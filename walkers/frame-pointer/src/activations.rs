@@ -112,11 +112,11 @@ impl<'r> ActivationsWalker<'r> {
             entry_fp,
         } = activation;
         let reason = if entry_fp == 0 {
-            "Wasm was left through an exit trampoline but not entered through an entry trampoline"
+            "no entry trampoline has run"
         } else if outside {
-            "compiled code was entered outside of `ActivationRecord::enter`"
+            "Wasm runs outside of `enter`"
         } else if exit_pc == 0 || exit_fp == 0 {
-            "Wasm was entered but not left through an exit trampoline"
+            "no exit trampoline has run"
         } else if exit_fp < lowest || entry_fp <= exit_fp {
             "the activation does not lie above those inside it"
         } else if self.stack.end < entry_fp || self.stack.end - entry_fp < RECORD.size {
@@ -282,9 +282,9 @@ mod tests {
             assert_eq!(frames, [], "{activation:?}");
             assert!(stopped_at(pc, end), "{activation:?} {end}");
             let missing = if activation.entry_fp == 0 {
-                "not entered through an entry trampoline"
+                "no entry trampoline has run"
             } else {
-                "not left through an exit trampoline"
+                "no exit trampoline has run"
             };
             assert!(end.to_string().ends_with(missing), "{activation:?} {end}");
         }
@@ -296,7 +296,7 @@ mod tests {
         let stack = Stack::new(&[(0, 3, 11), (3, 8, 12), (12, 15, 21), (15, 20, 22)]);
         let record = ActivationRecord::new();
         record.set_youngest(stack.activation(12, 21, 20));
-        let reason = "entered outside of `ActivationRecord::enter`";
+        let reason = "Wasm runs outside of `enter`";
         let (frames, end) = walk(&ActivationsWalker::new(&record));
         assert_eq!(frames, []);
         assert!(stopped_at(Some(21), end), "{end}");

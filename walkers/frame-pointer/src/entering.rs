@@ -124,14 +124,15 @@ impl ActivationRecord {
     /// The one outside of all says nothing, unless compiled code was entered without `enter`.
     #[inline]
     pub(crate) fn activations(&self) -> impl Iterator<Item = (Activation, bool)> {
-        let mut older = self.older.get();
-        core::iter::once((self.youngest(), older.is_null())).chain(core::iter::from_fn(move || {
+        let mut next = Some((self.youngest(), self.older.get()));
+        core::iter::from_fn(move || {
+            let (activation, older) = next?;
             // SAFETY: `enter` links a node of its own frame and unlinks it before it returns, and
             // nothing returns while the iterator's owner, called from inside `f`, is at work.
-            let saved = unsafe { older.as_ref() }?;
-            older = saved.older;
-            Some((saved.activation, older.is_null()))
-        }))
+            let saved = unsafe { older.as_ref() };
+            next = saved.map(|saved| (saved.activation, saved.older));
+            Some((activation, older.is_null()))
+        })
     }
 
     #[inline]
