@@ -2,7 +2,7 @@
 # Shows that comments and imports look alike everywhere; `rustfmt` looks after the rest.
 #
 # No comment is wider than 100 columns, except rows of tables, and the imports
-# of a module are one block, which `rustfmt` sorts.
+# of a module are one block, which `rustfmt` sorts. Scripts can be run by their names.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -28,5 +28,8 @@ apart() {
 for file in $(git ls-files '*.rs'); do
     found=$(wide "$file"; apart "$file") || true
     count_run "a wide comment, or imports in two blocks:"$'\n'"$found" [ -z "$found" ]
+done
+for script in $(git ls-files '*.sh' .ci/run); do
+    count_run "$script cannot be run by its name" [ -x "$script" ]
 done
 finish
