@@ -1,7 +1,7 @@
 //! The code ranges of a module's Wasm functions.
 
 use super::error::RegisterError;
-use super::lists::{last_at_or_before, sort};
+use super::lists::sort;
 use alloc::vec::Vec;
 
 /// Where functions begin and end in the code, sorted, none overlapping.
@@ -17,22 +17,30 @@ impl Functions {
         Ok(Self(functions))
     }
 
-    /// Where the function begins whose call returns to `offset`.
+    /// Whether a function's call returns to `offset`.
     ///
     /// A call may be a function's last instruction, so that its return address
     /// is where the next function begins.
     #[inline]
-    pub(super) fn calling(&self, offset: u32) -> Option<u32> {
-        self.containing(offset).map(|(start, _)| start)
+    pub(super) fn calls(&self, offset: u32) -> bool {
+        find(&self.0, offset).is_some()
     }
 
     /// Where the function begins and ends whose call returns to `offset`.
-    #[inline]
+    // Not inlined: it is for what is rare.
+    #[inline(never)]
     pub(super) fn containing(&self, offset: u32) -> Option<(u32, u32)> {
-        let call = offset.checked_sub(1)?;
-        let (start, end) = last_at_or_before(&self.0, call)?;
-        (call < end).then_some((start, end))
+        find(&self.0, offset)
     }
+}
+
+/// The function among the sorted `functions` whose call returns to `offset`.
+#[inline(always)]
+fn find(functions: &[(u32, u32)], offset: u32) -> Option<(u32, u32)> {
+    let call = offset.checked_sub(1)?;
+    let after = functions.partition_point(|&(start, _)| start <= call);
+    let &(start, end) = functions.get(after.checked_sub(1)?)?;
+    (call < end).then_some((start, end))
 }
 
 #[cfg(test)]
@@ -51,7 +59,9 @@ mod tests {
             (0x31, Some(0x30)),
             (0x41, None),
         ] {
-            assert_eq!(functions.calling(offset), start, "{offset:#x}");
+            let found = functions.containing(offset).map(|(start, _)| start);
+            assert_eq!(found, start, "{offset:#x}");
+            assert_eq!(functions.calls(offset), start.is_some(), "{offset:#x}");
         }
     }
 }

@@ -27,15 +27,6 @@ pub(crate) fn push<T>(list: &mut Vec<T>, element: T) -> Result<(), RegisterError
 /// An element of the lists that are sorted: two numbers, such as an offset and an index.
 pub(crate) type Pair = (u32, u32);
 
-/// The last pair whose first number is at most `key`, in a list that is sorted by it.
-///
-/// It is compiled once: no walk asks for it at every frame.
-#[inline(never)]
-pub(crate) fn last_at_or_before(list: &[Pair], key: u32) -> Option<Pair> {
-    let after = list.partition_point(|&(first, _)| first <= key);
-    list.get(after.checked_sub(1)?).copied()
-}
-
 /// Sorts a list.
 ///
 /// What compilers emit is mostly sorted, and then only looked at.

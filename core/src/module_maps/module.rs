@@ -62,7 +62,7 @@ impl Module {
         };
         match self.safepoints.find(offset, &self.functions) {
             Some(map) => Found::Wasm(self.maps.get(map as usize)),
-            None if self.functions.calling(offset).is_none() => Found::Code,
+            None if !self.functions.calls(offset) => Found::Code,
             None if self.strict => Found::Undeclared,
             None => Found::Wasm(None),
         }

@@ -4,7 +4,7 @@ use super::NO_MAP;
 use super::buckets::Buckets;
 use super::error::RegisterError;
 use super::functions::Functions;
-use super::lists::{last_at_or_before, sort};
+use super::lists::sort;
 use super::matching::Matching;
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
@@ -31,7 +31,9 @@ impl Safepoints {
             // A call begins before where it returns to.
             let begins = u32::from(matching == Matching::NearestPreceding);
             let after = offset.checked_add(begins);
-            after.and_then(|after| functions.calling(after)).is_none()
+            after
+                .and_then(|after| functions.containing(after))
+                .is_none()
         };
         if list.iter().any(outside) {
             return Err(RegisterError::OutsideFunctions);
@@ -50,8 +52,8 @@ impl Safepoints {
                 continue;
             }
             before = Some((offset, map));
-            let live = maps.get(map as usize).is_some_and(|map| !map.is_empty());
-            if live || matching != Matching::Exact {
+            let live = || maps.get(map as usize).is_some_and(|map| !map.is_empty());
+            if matching != Matching::Exact || live() {
                 list[kept] = (offset, map);
                 kept += 1;
             }
@@ -75,7 +77,8 @@ impl Safepoints {
 
 /// The map of the last safepoint before `offset` in the same function.
 fn find_preceding(list: &[(u32, u32)], offset: u32, functions: &Functions) -> Option<u32> {
-    let start = functions.calling(offset)?;
-    let (at, map) = last_at_or_before(list, offset.checked_sub(1)?)?;
+    let (start, _) = functions.containing(offset)?;
+    let after = list.partition_point(|&(at, _)| at < offset);
+    let &(at, map) = list.get(after.checked_sub(1)?)?;
     (start <= at).then_some(map)
 }

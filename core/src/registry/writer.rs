@@ -133,7 +133,7 @@ impl Writer {
         luggage: &mut Luggage,
     ) -> Step<Result<Registration, RegisterError>> {
         let entry = luggage.entry.as_deref_mut();
-        let entry = entry.expect("a registration brings its module");
+        let entry = entry.expect("brought along");
         if let Some(there) = self.overlapping(versions, entry) {
             return Step::Done(self.register_again(there, entry));
         }
@@ -304,7 +304,7 @@ impl Writer {
     ) -> Registration {
         self.serial += 1;
         let entry = luggage.entry.take();
-        let entry = Box::leak(entry.expect("a registration brings its module"));
+        let entry = Box::leak(entry.expect("brought along"));
         entry.set_serial(self.serial);
         let registration = registration(number, entry);
         let entry = NonNull::from(entry);

@@ -118,9 +118,9 @@ impl<'r> ActivationsWalker<'r> {
         } else if exit_pc == 0 || exit_fp == 0 {
             "no exit trampoline has run"
         } else if exit_fp < lowest || entry_fp <= exit_fp {
-            "the activation does not lie above those inside it"
+            "activations are out of order"
         } else if self.stack.end < entry_fp || self.stack.end - entry_fp < RECORD.size {
-            "the activation lies outside the stack"
+            "activations leave the stack"
         } else {
             return Ok(exit_fp..entry_fp);
         };

@@ -106,9 +106,9 @@ impl Broken {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Misaligned => "the frame pointer is not aligned to a word",
-            Self::NotOlder => "the frame pointer does not lead to an older frame",
-            Self::OutOfBounds => "the frame pointer leads out of the stack's bounds",
+            Self::Misaligned => "the frame pointer is misaligned",
+            Self::NotOlder => "the frame pointer leads to no older frame",
+            Self::OutOfBounds => "the frame pointer leads out of the stack",
             Self::Unreadable => "the stack cannot be read there",
         }
     }
