@@ -49,6 +49,23 @@ impl Walked {
         }
     }
 
+    /// Takes in a frame of which no word is known to be live. Returns 1 if it is not one of Wasm,
+    /// else 0.
+    ///
+    /// It is compiled once for all kinds of walks.
+    #[inline(never)]
+    fn pass_by(&mut self, live: &Live<'_>, frame: Frame) -> usize {
+        let pc = frame.pc;
+        match live {
+            Live::Outside if frame.compiled => {
+                self.kept = Some(GcOutcome::KeptUnregistered { pc });
+            }
+            Live::Undeclared => self.kept = Some(GcOutcome::KeptUndeclared { pc }),
+            _ => {}
+        }
+        usize::from(matches!(live, Live::Outside | Live::NotWasm))
+    }
+
     /// Visits the words of a frame that has live words beyond the 64th.
     ///
     /// It is compiled once for all kinds of walks.
@@ -366,15 +383,6 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
         }
         let site = &self.recent[place];
         match site.live {
-            Live::Outside if frame.compiled => {
-                self.other_frames += 1;
-                self.walked.kept = Some(GcOutcome::KeptUnregistered { pc: frame.pc });
-            }
-            Live::Outside | Live::NotWasm => self.other_frames += 1,
-            Live::Undeclared => {
-                self.walked.kept = Some(GcOutcome::KeptUndeclared { pc: frame.pc });
-            }
-            Live::Nothing => {}
             Live::Few(block, words) => {
                 self.walked.words += words as usize;
                 match site.first_word(frame) {
@@ -399,6 +407,8 @@ impl<V: FnMut(Root) -> Result<(), Fault>> FrameReader<'_, V> {
                 self.walked
                     .read_large_frame(*site, map, frame, self.immediate_bits, visit);
             },
+            Live::Nothing => {}
+            ref live => self.other_frames += self.walked.pass_by(live, frame),
         }
     }
 

@@ -138,7 +138,7 @@ pub enum WalkEnd {
 impl WalkEnd {
     /// The end of a walk that `visit` broke off.
     pub const INTERRUPTED: Self = Self::Stopped {
-        reason: "the visitor had seen enough",
+        reason: "the visitor broke off",
         pc: None,
     };
 

@@ -167,7 +167,7 @@ impl<E> Change<'_, E> {
         let mut above = Rows::none(rows.level + 1);
         for part in rows.as_slice().chunks(first) {
             let spare = self.spares.pop();
-            let mut node = spare.expect("as many as needed");
+            let mut node = spare.expect("enough");
             node.fill(rows.level, part);
             let node = NonNull::from(Box::leak(node));
             above.push((part[0].0, node.cast()));

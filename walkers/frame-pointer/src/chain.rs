@@ -108,7 +108,7 @@ impl Broken {
         match self {
             Self::Misaligned => "the frame pointer is misaligned",
             Self::NotOlder => "the frame pointer leads to no older frame",
-            Self::OutOfBounds => "the frame pointer leads out of the stack",
+            Self::OutOfBounds => "the frame pointer leaves the stack",
             Self::Unreadable => "the stack cannot be read there",
         }
     }
