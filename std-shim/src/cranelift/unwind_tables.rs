@@ -3,9 +3,9 @@
 use super::CraneliftError;
 use cranelift_codegen::CompiledCode;
 use cranelift_codegen::gimli::write::{
-    Address, CommonInformationEntry, EhFrame, EndianVec, FrameTable,
+    Address, CallFrameInstruction, CommonInformationEntry, EhFrame, EndianVec, FrameTable,
 };
-use cranelift_codegen::gimli::{DW_EH_PE_pcrel, DW_EH_PE_sdata4, DwEhPe, RunTimeEndian};
+use cranelift_codegen::gimli::{DW_EH_PE_pcrel, DW_EH_PE_sdata4, DwEhPe, RiscV, RunTimeEndian};
 use cranelift_codegen::ir::Endianness;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
@@ -60,7 +60,16 @@ pub fn unwind_tables<'f>(
 pub struct UnwindTableBuilder {
     endian: RunTimeEndian,
     common: CommonInformationEntry,
-    functions: Vec<(u32, systemv::UnwindInfo)>,
+    functions: Vec<Described>,
+}
+
+/// What unwinders must know of a function.
+#[derive(Debug)]
+struct Described {
+    text_offset: u32,
+    info: systemv::UnwindInfo,
+    /// An instruction that Cranelift does not give, and the code offset from which it holds.
+    correction: Option<(u32, CallFrameInstruction)>,
 }
 
 impl UnwindTableBuilder {
@@ -94,7 +103,11 @@ impl UnwindTableBuilder {
         function: &CompiledCode,
     ) -> Result<(), CraneliftError> {
         match function.create_unwind_info(isa) {
-            Ok(Some(UnwindInfo::SystemV(info))) => self.functions.push((text_offset, info)),
+            Ok(Some(UnwindInfo::SystemV(info))) => self.functions.push(Described {
+                text_offset,
+                info,
+                correction: correction(isa, function),
+            }),
             Ok(_) => return Err(CraneliftError::NoUnwindTables),
             Err(error) => return Err(CraneliftError::Unwind(error.to_string())),
         }
@@ -125,8 +138,13 @@ impl UnwindTableBuilder {
     fn write(self, address: impl Fn(u32) -> u64) -> Result<Box<[u8]>, CraneliftError> {
         let mut table = FrameTable::default();
         let common = table.add_cie(self.common);
-        for (offset, info) in self.functions {
-            table.add_fde(common, info.to_fde(Address::Constant(address(offset))));
+        for function in self.functions {
+            let start = Address::Constant(address(function.text_offset));
+            let mut described = function.info.to_fde(start);
+            if let Some((offset, instruction)) = function.correction {
+                described.add_instruction(offset, instruction);
+            }
+            table.add_fde(common, described);
         }
         let mut section = EhFrame(EndianVec::new(self.endian));
         table
@@ -136,6 +154,24 @@ impl UnwindTableBuilder {
         bytes.extend(TERMINATOR);
         Ok(bytes.into())
     }
+}
+
+/// What Cranelift's tables for RISC-V count code offsets in, in bytes.
+const CODE_ALIGNMENT: u32 = 2;
+
+/// Where the caller's frame pointer is, on RISC-V.
+///
+/// A function with a `try_call` that may clobber every register stores the frame pointer once more
+/// there, when it is the function's own already, and Cranelift 0.135 tells unwinders of the second
+/// place. The first is in the frame's record: two words below the caller's stack pointer.
+fn correction(isa: &dyn TargetIsa, function: &CompiledCode) -> Option<(u32, CallFrameInstruction)> {
+    if isa.name() != "riscv64" {
+        return None;
+    }
+    // A frame is looked at where a call returns, and no prologue has one.
+    let first_call = function.buffer.call_sites().next()?;
+    let within = (first_call.ret_addr - 1) / CODE_ALIGNMENT * CODE_ALIGNMENT;
+    Some((within, CallFrameInstruction::Offset(RiscV::X8, -16)))
 }
 
 // Cranelift has no code generator for 32-bit hosts.
