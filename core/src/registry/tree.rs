@@ -166,6 +166,7 @@ impl<E> Change<'_, E> {
         };
         let mut above = Rows::none(rows.level + 1);
         for part in rows.as_slice().chunks(first) {
+            // The writer has brought as many as a change can need.
             let spare = self.spares.pop();
             let mut node = spare.expect("enough");
             node.fill(rows.level, part);

@@ -132,6 +132,7 @@ impl Writer {
         versions: &Versions,
         luggage: &mut Luggage,
     ) -> Step<Result<Registration, RegisterError>> {
+        // Short words, for flash: whoever registers a module brings its entry.
         let entry = luggage.entry.as_deref_mut();
         let entry = entry.expect("brought along");
         if let Some(there) = self.overlapping(versions, entry) {

@@ -1,14 +1,14 @@
 //! Unwind tables of compiled functions, in the format of `.eh_frame`.
 
 use super::CraneliftError;
-use cranelift_codegen::CompiledCode;
 use cranelift_codegen::gimli::write::{
     Address, CallFrameInstruction, CommonInformationEntry, EhFrame, EndianVec, FrameTable,
 };
 use cranelift_codegen::gimli::{DW_EH_PE_pcrel, DW_EH_PE_sdata4, DwEhPe, RiscV, RunTimeEndian};
-use cranelift_codegen::ir::Endianness;
+use cranelift_codegen::ir::{Endianness, ExternalName, LibCall};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
+use cranelift_codegen::{CompiledCode, FinalizedRelocTarget};
 
 /// The end of the tables: an entry of length 0.
 const TERMINATOR: [u8; 4] = [0; 4];
@@ -156,22 +156,36 @@ impl UnwindTableBuilder {
     }
 }
 
-/// What Cranelift's tables for RISC-V count code offsets in, in bytes.
-const CODE_ALIGNMENT: u32 = 2;
-
 /// Where the caller's frame pointer is, on RISC-V.
 ///
 /// A function with a `try_call` that may clobber every register stores the frame pointer once more
 /// there, when it is the function's own already, and Cranelift 0.135 tells unwinders of the second
-/// place. The first is in the frame's record: two words below the caller's stack pointer.
+/// place. The first is in the frame's record, at the caller's stack pointer less its size.
 fn correction(isa: &dyn TargetIsa, function: &CompiledCode) -> Option<(u32, CallFrameInstruction)> {
-    if isa.name() != "riscv64" {
+    /// Bytes of a frame's record: the caller's frame pointer, and the return address.
+    const RECORD_BYTES: i32 = 16;
+    /// Bytes of the call instructions of a prologue, which are never compressed.
+    const CALL_BYTES: u32 = 8;
+    /// What Cranelift's tables count code offsets in, in bytes.
+    const CODE_ALIGNMENT: u32 = 2;
+
+    let calls = || function.buffer.call_sites();
+    if isa.name() != "riscv64" || calls().all(|call| call.exception_handlers.is_empty()) {
         return None;
     }
-    // A frame is looked at where a call returns, and no prologue has one.
-    let first_call = function.buffer.call_sites().next()?;
-    let within = (first_call.ret_addr - 1) / CODE_ALIGNMENT * CODE_ALIGNMENT;
-    Some((within, CallFrameInstruction::Offset(RiscV::X8, -16)))
+    // A frame is looked at where a call returns. What a prologue calls walks no frames.
+    let mut relocations = function.buffer.relocs().iter();
+    let probe = relocations.find(|it| match &it.target {
+        FinalizedRelocTarget::ExternalName(name) => {
+            *name == ExternalName::LibCall(LibCall::Probestack)
+        }
+        FinalizedRelocTarget::Func(_) => false,
+    });
+    let prologue = probe.map_or(0, |it| it.offset + CALL_BYTES);
+    let first = calls().find(|call| call.ret_addr > prologue)?;
+    let within = (first.ret_addr - 1) / CODE_ALIGNMENT * CODE_ALIGNMENT;
+    let place = CallFrameInstruction::Offset(RiscV::X8, -RECORD_BYTES);
+    Some((within, place))
 }
 
 // Cranelift has no code generator for 32-bit hosts.

@@ -17,8 +17,12 @@ pub(crate) struct CompiledCode(Range<usize>);
 impl CompiledCode {
     /// Makes known that compiled code is at `range`, which shares no address with any other.
     pub(crate) fn new(range: Range<usize>) -> Result<Self, UnwindTablesError> {
+        if range.is_empty() {
+            return Ok(Self(range));
+        }
+        // Allocated, and freed, where the lock is not held.
         let mut larger = Vec::new();
-        while !range.is_empty() {
+        loop {
             let mut code = CODE.write().unwrap_or_else(PoisonError::into_inner);
             let len = code.len();
             if len == code.capacity() && len < larger.capacity() {
@@ -28,13 +32,12 @@ impl CompiledCode {
             if len < code.capacity() {
                 let place = code.partition_point(|other| other.start < range.start);
                 code.insert(place, range.clone());
-                break;
+                return Ok(Self(range));
             }
             drop(code);
             let reserved = larger.try_reserve_exact(2 * len + 1);
             reserved.map_err(|_| UnwindTablesError::OutOfMemory)?;
         }
-        Ok(Self(range))
     }
 
     /// Whether the call that returns to `pc` is in the code of some registered table.

@@ -15,12 +15,12 @@ use core::ptr::NonNull;
 /// section. Without them the unwinder stops at the first frame of that code. Every collection then
 /// finds that the walk is incomplete, and keeps everything.
 ///
-/// [`BacktraceWalker`](crate::BacktraceWalker) calls each frame of code between the first and the
-/// last function of a registered table compiled. If no module is registered there, a collection
-/// keeps everything and says so, instead of taking what such a frame holds for garbage. So the
-/// registry has to know all of this code: trampolines that lie apart are a module without
-/// functions. Code of other registries on the same stack is registered with the unwinder by other
-/// means.
+/// From the first to the last function of a registered table, code is compiled code to
+/// [`BacktraceWalker`](crate::BacktraceWalker). If no module is registered there, a collection
+/// keeps everything and says so, instead of taking what a frame of it holds for garbage. So the
+/// stack-map registry has to know all of this code: trampolines that lie apart are a module without
+/// functions. A host with several stack-map registries whose code meets on one stack registers its
+/// unwind tables by other means.
 ///
 /// The table is checked first. A table that an unwinder would misread or abort at is refused:
 ///

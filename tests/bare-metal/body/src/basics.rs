@@ -92,7 +92,7 @@ fn collections() -> Outcome {
     for _ in 0..20 {
         table.insert_without_gc(VMExternRef::new(Counted(Rc::clone(&drops))));
     }
-    let frame = Frame::of_unknown_code(0x1010, Some(stack.as_ptr().expose_provenance()), None);
+    let frame = Frame::of_compiled_code(0x1010, Some(stack.as_ptr().expose_provenance()), None);
     let collect = |frames, end| {
         // SAFETY: the only frame is the boxed array, which the module's only stack map describes.
         unsafe { gc(&registry, &table, &RecordedWalker::new(frames, end)) }

@@ -2,9 +2,19 @@
 
 use crate::for_each_target;
 use core::ops::Range;
-use gimli::{AArch64, BaseAddresses, CieOrFde, EhFrame, LittleEndian, RegisterRule, RiscV};
-use gimli::{UnwindContext, UnwindSection, X86_64};
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{
+    BlockCall, ExceptionTableData, ExceptionTableItem, InstBuilder, Signature, StackSlotData,
+    StackSlotKind, types,
+};
+use cranelift_codegen::isa::{self, CallConv};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gimli::{AArch64, BaseAddresses, CieOrFde, EhFrame, LittleEndian, Register, RegisterRule};
+use gimli::{RiscV, UnwindContext, UnwindSection, X86_64};
 use std::collections::BTreeSet;
+use vmexternref::cranelift::unwind_tables;
 use vmexternref_engine_abi::{Architecture, CompiledModule, TEXT_ALIGN};
 
 const MODULE: &str = r#"(module
@@ -70,32 +80,91 @@ fn every_frame_says_that_its_record_holds_the_frame_pointer_of_its_caller() {
             Architecture::Riscv64 => RiscV::X8,
             _ => return,
         };
-        let mut tables = EhFrame::new(&module.eh_frame, LittleEndian);
-        tables.set_address_size(8);
-        let bases = BaseAddresses::default().set_eh_frame(module.text.len() as u64);
-        let mut context = UnwindContext::new();
-        let mut entries = tables.entries(&bases);
-        let mut pieces = 0;
-        while let Some(entry) = entries.next().expect("well formed") {
-            let CieOrFde::Fde(entry) = entry else {
-                continue;
-            };
-            let piece = entry.parse(EhFrame::cie_from_offset).expect("well formed");
-            let mut rows = piece.rows(&tables, &bases, &mut context).expect("rows");
-            let mut rule = None;
-            while let Some(row) = rows.next_row().expect("well formed") {
-                rule = row.register(frame_pointer);
-            }
-            let start = piece.initial_address();
-            assert_eq!(
-                rule,
-                Some(RegisterRule::Offset(-16)),
-                "{target}: {start:#x}"
-            );
-            pieces += 1;
+        let rules = last_rules(&module.eh_frame, module.text.len(), frame_pointer);
+        let expected = Some(RegisterRule::Offset(-16));
+        for (start, rule) in &rules {
+            assert_eq!(*rule, expected, "{target}: {start:#x}");
         }
-        assert!(pieces >= 5, "{target}: {pieces}");
+        assert!(rules.len() >= 5, "{target}: {rules:?}");
     });
+}
+
+/// A prologue may call, too: what is said of the body must not come before its end.
+#[test]
+fn a_trampoline_that_probes_the_stack_is_described_in_order() {
+    let mut flags = settings::builder();
+    for (name, value) in [
+        ("preserve_frame_pointers", "true"),
+        ("enable_probestack", "true"),
+    ] {
+        flags.set(name, value).expect("a known setting");
+    }
+    let triple = "riscv64gc-unknown-none-elf".parse().expect("a triple");
+    let isa = isa::lookup(triple).expect("a known target");
+    let isa = isa
+        .finish(settings::Flags::new(flags))
+        .expect("settings that fit");
+    let mut context = Context::new();
+    let mut of_builder = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut context.func, &mut of_builder);
+    builder.func.signature = Signature::new(CallConv::SystemV);
+    let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 1 << 20, 0);
+    let slot = builder.create_sized_stack_slot(data);
+    let [entry, returned, trapped] = [(); 3].map(|()| builder.create_block());
+    builder.switch_to_block(entry);
+    let address = builder.ins().stack_addr(types::I64, slot, 0);
+    let callee = builder.import_signature(Signature::new(CallConv::Tail));
+    let pool = &mut builder.func.dfg.value_lists;
+    let [to_returned, to_trapped] =
+        [returned, trapped].map(|block| BlockCall::new(block, [], pool));
+    let handlers = [ExceptionTableItem::Default(to_trapped)];
+    let table = ExceptionTableData::new(callee, to_returned, handlers);
+    let table = builder.func.dfg.exception_tables.push(table);
+    builder.ins().try_call_indirect(address, &[], table);
+    for block in [returned, trapped] {
+        builder.switch_to_block(block);
+        builder.ins().return_(&[]);
+    }
+    builder.seal_all_blocks();
+    builder.finalize(isa.frontend_config());
+    let compiled = context
+        .compile(&*isa, &mut ControlPlane::default())
+        .expect("it compiles");
+    assert_eq!(
+        compiled.buffer.call_sites().count(),
+        2,
+        "the probe, and the call"
+    );
+    let tables = unwind_tables(&*isa, 0x1_0000, [(0, compiled)]).expect("written");
+    let rules = last_rules(&tables, 0, RiscV::X8);
+    assert_eq!(rules, [(0x1_0000, Some(RegisterRule::Offset(-16)))]);
+}
+
+/// Where each function in the tables begins, and the last rule for a register there.
+fn last_rules(
+    eh_frame: &[u8],
+    address: usize,
+    register: Register,
+) -> Vec<(u64, Option<RegisterRule<usize>>)> {
+    let mut tables = EhFrame::new(eh_frame, LittleEndian);
+    tables.set_address_size(8);
+    let bases = BaseAddresses::default().set_eh_frame(address as u64);
+    let mut context = UnwindContext::new();
+    let mut entries = tables.entries(&bases);
+    let mut rules = Vec::new();
+    while let Some(entry) = entries.next().expect("well formed") {
+        let CieOrFde::Fde(entry) = entry else {
+            continue;
+        };
+        let function = entry.parse(EhFrame::cie_from_offset).expect("well formed");
+        let mut rows = function.rows(&tables, &bases, &mut context).expect("rows");
+        let mut rule = None;
+        while let Some(row) = rows.next_row().expect("well formed") {
+            rule = row.register(register);
+        }
+        rules.push((function.initial_address(), rule));
+    }
+    rules
 }
 
 #[test]
