@@ -15,6 +15,7 @@ use crate::module_maps::{Found, ModuleStackMaps, Place, RegisterError};
 use crate::try_box::try_box;
 use atomic::{AtomicPtr, AtomicUsize};
 use core::fmt;
+use core::ops::Range;
 use core::ptr;
 use entry::Entry;
 use spin::Mutex;
@@ -172,6 +173,38 @@ impl StackMapRegistry {
     #[must_use]
     pub fn is_wasm(&self, pc: usize) -> bool {
         matches!(self.read().find(pc), Found::Wasm(_) | Found::Undeclared)
+    }
+
+    /// The addresses of the registered module that the return address `pc` lies in.
+    ///
+    /// For whoever looks for a mistake: `pc` less the start of the module is the offset, in bytes,
+    /// that a safepoint of this call has.
+    ///
+    /// ```
+    /// use vmexternref_core::{GcOutcome, Matching, ModuleStackMaps, StackMapRegistry};
+    ///
+    /// let registry = StackMapRegistry::new();
+    /// let mut module = ModuleStackMaps::new(0x100, Matching::Strict);
+    /// module.function(0x40..0x80)?;
+    /// registry.register(0x4000_0000, module)?;
+    ///
+    /// let outcome = GcOutcome::KeptUndeclared { pc: 0x4000_0064 }; // of a report
+    /// if let GcOutcome::KeptUndeclared { pc } = outcome {
+    ///     let module = registry.module_at(pc).expect("it is registered still");
+    ///     assert_eq!(pc - module.start, 0x64); // where a call was not declared
+    ///     assert_eq!(registry.function_at(pc), Some(0x4000_0040..0x4000_0080));
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn module_at(&self, pc: usize) -> Option<Range<usize>> {
+        self.read().place(pc).map(|place| place.module)
+    }
+
+    /// The addresses of the Wasm function that the return address `pc` lies in.
+    #[must_use]
+    pub fn function_at(&self, pc: usize) -> Option<Range<usize>> {
+        self.read().place(pc)?.function
     }
 
     /// Announces a reader of what is registered now.

@@ -52,8 +52,15 @@ fn code_without_functions_is_not_wasm() {
     module.function(0x40..0x80).unwrap();
     registry.register(0x1000, module).unwrap();
     for (offset, wasm) in [(0x20, false), (0x41, true), (0x80, true), (0x81, false)] {
-        assert!(registry.is_code(0x1000 + offset));
-        assert_eq!(registry.is_wasm(0x1000 + offset), wasm);
+        let pc = 0x1000 + offset;
+        assert!(registry.is_code(pc));
+        assert_eq!(registry.is_wasm(pc), wasm);
+        assert_eq!(registry.module_at(pc), Some(0x1000..0x1100));
+        assert_eq!(registry.function_at(pc), wasm.then_some(0x1040..0x1080));
+    }
+    for elsewhere in [0x1000, 0x1101] {
+        assert_eq!(registry.module_at(elsewhere), None);
+        assert_eq!(registry.function_at(elsewhere), None);
     }
 }
 
