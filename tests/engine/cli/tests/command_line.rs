@@ -192,6 +192,25 @@ fn traps_and_limits_are_one_line() {
     }
 }
 
+/// Two memories leave a few pages, of which the script's own items take some.
+#[test]
+fn memories_and_tables_share_a_limit() {
+    let folder = Folder::new("bytes");
+    let full = "(module (memory 16384)) (module (memory 16380))";
+    let run = |last: &str| {
+        let script = folder.file("full.wast", format!("{full} {last}"));
+        let output = engine(&["wast", &script]);
+        (output.status.success(), lines(&output.stdout).join("\n"))
+    };
+    let small = "(module (memory 1) (table 1 externref))";
+    assert_eq!(run(small), (true, "3 passed, 0 failed, 0 skipped".into()));
+    for large in ["(memory 4)", "(table 32768 externref)"] {
+        let (passed, printed) = run(&format!("(module {large})"));
+        let words = "limit exceeded: more than 2147483648 bytes of memories and tables";
+        assert!(!passed && printed.contains(words), "{printed}");
+    }
+}
+
 #[test]
 fn arguments_are_read_by_type() {
     let folder = Folder::new("arguments");
