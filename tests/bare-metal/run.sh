@@ -4,7 +4,8 @@
 #
 # usage: run.sh [x86_64] [aarch64] [aarch64-authenticated] [riscv64] [thumbv7em] [riscv32]     (all if none is named)
 #
-# BREAK=stack-map or BREAK=lost-root puts a fault into the kernels, which then have to fail. RECORD=1 puts on record, in
+# BREAK=stack-map or BREAK=lost-root puts a fault into the kernels, which then have to fail, and so does
+# BREAK=stack-overflow on microcontrollers, whose stacks end at a guard. RECORD=1 puts on record, in
 # sizes.txt, what the microcontrollers take of flash and RAM.
 #
 # Needs rustup's Rust, and root on Debian 12 for what is missing: QEMU, and where rustup has no bare-metal targets,

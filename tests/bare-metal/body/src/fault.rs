@@ -1,6 +1,7 @@
 //! Faults that the tests must find, compiled in by the environment variable `BREAK`.
 
 use alloc::rc::Rc;
+use core::hint::black_box;
 use core::ops::ControlFlow;
 use vmexternref_core::{Frame, StackWalker, WalkEnd};
 use vmexternref_engine_runtime::{Store, WeakStore};
@@ -27,6 +28,23 @@ pub(crate) fn break_stack_maps(section: &mut [u8]) {
         }
         let live = u32::from_le_bytes(words[bitmap]);
         words[bitmap] = (live & (live - 1)).to_le_bytes();
+    }
+}
+
+/// Calls itself until the stack is used up if `BREAK=stack-overflow`.
+pub(crate) fn overflow_the_stack() {
+    if FAULT == Some("stack-overflow") {
+        deepen(1);
+    }
+}
+
+#[inline(never)]
+fn deepen(depth: usize) -> usize {
+    let frame = black_box([depth; 16]);
+    if frame[0] == 0 {
+        0
+    } else {
+        deepen(depth + 1) + black_box(frame)[1]
     }
 }
 

@@ -1,6 +1,7 @@
 //! The machine that a host brings, and the run of all tests on it.
 
 use crate::engine::Engine;
+use crate::fault;
 use crate::guests::PROGRAMS;
 use crate::measured_heap::HeapMeter;
 use crate::report::Report;
@@ -25,6 +26,7 @@ pub fn run(machine: Machine<'_>) -> bool {
         heap: machine.heap,
         engine: machine.engine,
     };
+    fault::overflow_the_stack();
     basics::test(&mut report);
     programs::test(&mut report, &surroundings);
     exhaustion::test(&mut report, &surroundings);

@@ -25,6 +25,9 @@ const STACK_BYTES: usize = 33 << 10;
 /// Bytes of the interpreter's stack.
 const INTERPRETER_STACK_BYTES: usize = 18 << 10;
 
+/// Bytes without access below the stack.
+const GUARD_BYTES: usize = 64 << 10;
+
 #[global_allocator]
 static HEAP: MeasuredHeap<TwoHeaps> = MeasuredHeap::new(TwoHeaps::new());
 
@@ -33,6 +36,7 @@ unsafe extern "C" {
     static mut heap_end: u8;
     static mut guests_start: u8;
     static mut guests_end: u8;
+    static stack_bottom: u8;
 }
 
 /// The start-up code calls this.
@@ -56,11 +60,18 @@ extern "C" fn kernel_main() -> ! {
 
 /// The exception vectors lead here.
 #[unsafe(no_mangle)]
-extern "C" fn kernel_fault(cause: usize, pc: usize, address: usize) -> ! {
+extern "C" fn kernel_fault(cause: usize, pc: usize, address: usize, sp: usize) -> ! {
+    let bottom = (&raw const stack_bottom).addr();
+    let overflowed = (bottom - GUARD_BYTES..bottom).contains(&sp);
+    let what = if overflowed {
+        "stack overflow"
+    } else {
+        "exception"
+    };
     // The console cannot fail.
     let _ = writeln!(
         Console::new(),
-        "exception {cause:#x} at {pc:#x}, address {address:#x}"
+        "{what} {cause:#x} at {pc:#x}, address {address:#x}"
     );
     exit(false)
 }

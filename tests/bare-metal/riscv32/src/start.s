@@ -38,6 +38,7 @@ fault:
     csrr a0, mcause
     csrr a1, mepc
     csrr a2, mtval
+    mv a3, sp
     la sp, stack_top
     call kernel_fault
 6:  j 6b

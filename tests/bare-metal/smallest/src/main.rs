@@ -179,7 +179,7 @@ extern "C" fn kernel_main() -> ! {
 
 /// The exception vectors lead here.
 #[unsafe(no_mangle)]
-extern "C" fn kernel_fault(_cause: usize, _pc: usize, _address: usize) -> ! {
+extern "C" fn kernel_fault(_cause: usize, _pc: usize, _address: usize, _sp: usize) -> ! {
     exit(false)
 }
 

@@ -56,6 +56,7 @@ fault:
     ldr r1, [sp, #24]               @ the pc that the processor has stored
     ldr r2, =0xe000ed38             @ BFAR
     ldr r2, [r2]
+    mov r3, sp
     ldr sp, =stack_top
     bl kernel_fault
 6:  b 6b
