@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Runs the tests of the libraries and of the engine on other processors under Linux.
 #
-# usage: other-machines.sh [i686] [aarch64] [riscv64] [s390x]     (all of them if none is named)
+# usage: other-machines.sh [--short] [i686] [aarch64] [riscv64] [s390x]     (all of them if none is named)
+#
+# With --short, it runs the tests of the core and the walkers, which need no compiler: minutes in place of hours.
 #
 # This machine's kernel runs the tests for i686 itself, and QEMU those for the others. On i686, for which Cranelift has
 # no code generator, there is no engine. What is not run is listed before the last line.
@@ -21,12 +23,19 @@ unset RUSTFLAGS
 # The same compiler for the examples in the documentation.
 export RUSTDOC=/usr/bin/rustdoc
 
+short=
+if [ "${1-}" = --short ]; then
+    short=yes
+    shift
+fi
 machines=("$@")
 [ ${#machines[@]} -gt 0 ] || machines=(i686 aarch64 riscv64 s390x)
 
-libraries=(-p vmexternref-core -p vmexternref-frame-pointer -p vmexternref-backtrace -p vmexternref-pulley -p vmexternref)
+libraries=(-p vmexternref-core -p vmexternref-frame-pointer -p vmexternref-backtrace -p vmexternref-pulley)
+[ -n "$short" ] || libraries+=(-p vmexternref)
 engine=(-p vmexternref-engine-abi -p vmexternref-engine-runtime -p vmexternref-engine-host
     -p vmexternref-engine-code-memory -p vmexternref-engine)
+[ -z "$short" ] || engine=()
 # Emulated, compilation takes its time. Of the specification's scripts, those of reference types and tail calls are run.
 export VMEXTERNREF_TEST_SCRIPTS="call_indirect. elem. global. linking. ref_ return_call select. table. table-sub. table_f table_g table_s"
 # The programs with every walker at every safepoint. They run with each walker alone.
@@ -146,6 +155,10 @@ done
 
 cat "$out/not-run"
 for machine in "${machines[@]}"; do
+    if [ -n "$short" ]; then
+        echo "not run on $machine: the shim and the engine, for --short was asked for"
+        continue
+    fi
     case $machine in
         i686) echo "not run on i686: the engine, and whatever compiles with Cranelift" ;;
         s390x) echo "not run on s390x: guests on several stacks, for which the tests use coroutines that do not exist there" ;;&
