@@ -20,6 +20,10 @@ use core::mem;
 /// Destructors may do anything, collect again included. If one panics, the others still run while
 /// the panic unwinds.
 ///
+/// A destructor that drops the last reference to another box destroys that, too, within the same
+/// slice and on top of its own stack frame. Where guests can make long chains of boxes, use traced
+/// ones: a [`CycleCollector`](crate::CycleCollector) bounds how deep their destructors nest.
+///
 /// ```
 /// use vmexternref_core::*;
 ///
@@ -95,6 +99,30 @@ impl Garbage {
         released
     }
 
+    /// Lets the boxes of `younger` wait behind those that wait here, in constant time.
+    ///
+    /// ```
+    /// use vmexternref_core::*;
+    ///
+    /// # let table = VMExternRefActivationsTable::new();
+    /// let mut collect = |number: u32| {
+    ///     table.insert_without_gc(VMExternRef::new(number));
+    ///     // SAFETY: there is no Wasm.
+    ///     unsafe { table.clear() }
+    /// };
+    /// let mut waiting = collect(1);
+    /// waiting.append(collect(2));
+    /// assert_eq!((waiting.len(), waiting.release(2)), (2, 2));
+    /// ```
+    pub fn append(&mut self, younger: Self) {
+        let younger = mem::ManuallyDrop::new(younger);
+        if younger.is_empty() {
+            return;
+        }
+        self.link(younger.oldest, younger.youngest);
+        self.len += younger.len;
+    }
+
     /// Gives up `reference`; if it was the last one, the box joins the list.
     #[inline]
     pub(crate) fn give_up(&mut self, reference: VMExternRef) {
@@ -108,14 +136,20 @@ impl Garbage {
     pub(crate) fn push(&mut self, dead: DeadBox) {
         dead.ref_count().kill(0);
         let address = dead.into_address();
-        match mem::replace(&mut self.youngest, address) {
-            0 => self.oldest = address,
-            // SAFETY: the box waits in the list, which alone uses its count.
-            youngest => unsafe { VMExternData::at(youngest) }
-                .ref_count()
-                .kill(address),
-        }
+        self.link(address, address);
         self.len += 1;
+    }
+
+    /// Links dead boxes, which are linked with each other, behind those that wait.
+    #[inline]
+    fn link(&mut self, oldest: usize, youngest: usize) {
+        match mem::replace(&mut self.youngest, youngest) {
+            0 => self.oldest = oldest,
+            // SAFETY: the box waits in the list, which alone uses its count.
+            before => unsafe { VMExternData::at(before) }
+                .ref_count()
+                .kill(oldest),
+        }
     }
 
     /// Makes every box live again, with no reference.
@@ -207,6 +241,20 @@ mod tests {
         garbage.give_up(VMExternRef::new(Logs(log.clone(), 2)));
         assert_eq!(garbage.release(9), 1);
         assert_eq!(*log.borrow(), [1, 2]);
+    }
+
+    #[test]
+    fn lists_are_joined_in_order() {
+        let log = Rc::default();
+        let mut joined = garbage(&log, &[]);
+        for numbers in [&[][..], &[1, 2], &[], &[3]] {
+            joined.append(garbage(&log, numbers));
+        }
+        assert_eq!(joined.len(), 3);
+        joined.give_up(VMExternRef::new(Logs(log.clone(), 4)));
+        assert!(log.borrow().is_empty(), "nothing was released");
+        drop(joined);
+        assert_eq!(*log.borrow(), [1, 2, 3, 4]);
     }
 
     #[test]
