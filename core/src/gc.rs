@@ -60,7 +60,7 @@ pub unsafe fn gc<W: StackWalker + ?Sized>(
 
 /// Collects as [`gc`] does, but leaves the destructors to the caller.
 ///
-/// The garbage can be released in slices, so that no pause is long.
+/// The [`Garbage`] can be released in slices, so that no pause is long.
 ///
 /// # Safety
 ///
@@ -275,9 +275,9 @@ fn decide(walked: &Walked, table: &VMExternRefActivationsTable) -> GcOutcome {
         _ if walked.covered => GcOutcome::Swept,
         _ if !table.canaries().is_empty() => GcOutcome::KeptUncovered,
         WalkEnd::Stopped { .. } => GcOutcome::KeptStopped,
+        WalkEnd::Unproven if !table.canaries().was_used() => GcOutcome::KeptUnproven,
         WalkEnd::Unproven if walked.wasm_frames != 0 => GcOutcome::KeptBrokenPromise,
-        WalkEnd::Unproven if table.canaries().was_used() => GcOutcome::Swept,
-        WalkEnd::Unproven => GcOutcome::KeptUnproven,
+        WalkEnd::Unproven => GcOutcome::Swept,
     }
 }
 

@@ -18,9 +18,12 @@ use core::fmt;
 /// | passed every canary | some | [`Swept`](Self::Swept) |
 /// | did not pass every canary | some | [`KeptUncovered`](Self::KeptUncovered) |
 /// | is [`Stopped`](WalkEnd::Stopped) | none | [`KeptStopped`](Self::KeptStopped) |
-/// | is [`Unproven`](WalkEnd::Unproven), and met a Wasm frame | none | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
-/// | is `Unproven` | none now, but the table has had some | [`Swept`](Self::Swept) |
-/// | is `Unproven` | none in the table's life | [`KeptUnproven`](Self::KeptUnproven) |
+/// | is [`Unproven`](WalkEnd::Unproven) | none in the table's life | [`KeptUnproven`](Self::KeptUnproven) |
+/// | is `Unproven`, and met a Wasm frame | none now | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
+/// | is `Unproven` | none now | [`Swept`](Self::Swept) |
+///
+/// Of the last two rows: a table that has had a canary belongs to a host that sets one for each call
+/// into Wasm. If there is none now, no Wasm runs, and a Wasm frame shows a call without one.
 ///
 /// Where several of the second to the fourth row fit, that of the oldest frame decides.
 ///
@@ -148,9 +151,10 @@ pub struct GcReport {
     pub freed: usize,
     /// Roots that no contract allows: misaligned words, or words in no entry of the table.
     ///
-    /// If there is one, everything is kept. An aligned one is inserted into the table, so that its
-    /// box stays alive. A table that
-    /// [verifies](crate::VMExternRefActivationsTable::set_verification) does not touch it.
+    /// If there is one, everything is kept. A table that
+    /// [verifies](crate::VMExternRefActivationsTable::set_verification) touches none of them. A
+    /// table that does not takes an aligned one for a box: it is inserted, so that the box stays
+    /// alive; and if there is no box, the process may crash.
     pub contract_breaks: usize,
     /// Roots in no entry of a table that allows [foreign
     /// roots](crate::VMExternRefActivationsTable::allow_foreign_roots).

@@ -246,9 +246,9 @@ impl World {
             _ if seen.covered => GcOutcome::Swept,
             _ if has_canary => GcOutcome::KeptUncovered,
             WalkEnd::Stopped { .. } => GcOutcome::KeptStopped,
+            WalkEnd::Unproven if !settings.had_canary => GcOutcome::KeptUnproven,
             WalkEnd::Unproven if seen.wasm_frames != 0 => GcOutcome::KeptBrokenPromise,
-            WalkEnd::Unproven if settings.had_canary => GcOutcome::Swept,
-            WalkEnd::Unproven => GcOutcome::KeptUnproven,
+            WalkEnd::Unproven => GcOutcome::Swept,
         };
         if decision == GcOutcome::Swept && broken {
             return GcOutcome::KeptContractBreak;

@@ -101,7 +101,7 @@ fn collections() -> Outcome {
     equal(
         "an unproven walk's outcome",
         report.outcome,
-        GcOutcome::KeptBrokenPromise,
+        GcOutcome::KeptUnproven,
     )?;
     let report = collect(vec![frame], WalkEnd::Complete);
     equal("the roots", report.roots, 1)?;
