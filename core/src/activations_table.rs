@@ -4,6 +4,7 @@ use crate::canary::{CanaryChain, Link, StackCanary};
 use crate::extern_ref::{OutOfMemory, VMExternRef};
 use crate::garbage::Garbage;
 use crate::layout::Offsets;
+use crate::quarantine;
 use alloc::alloc::{alloc_zeroed, dealloc, handle_alloc_error};
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -102,7 +103,7 @@ impl VMExternRefActivationsTable {
             maximum,
             canaries: CanaryChain::new(),
             collecting: Cell::new(false),
-            verifying: Cell::new(cfg!(debug_assertions)),
+            verifying: Cell::new(quarantine::CHECKS),
             foreign_roots: Cell::new(false),
             warned: Cell::new(false),
             immediate_bits: Cell::new(0),
@@ -134,9 +135,9 @@ impl VMExternRefActivationsTable {
     /// Sets whether collections look each root up in the table before they touch it.
     ///
     /// Verification makes a wrong stack map a report instead of a crash, and costs a hash set of
-    /// the entries for each collection. It is on in builds with debug assertions. A collection that
-    /// verifies also walks on after the last stack canary, and reports Wasm frames that it finds
-    /// there.
+    /// the entries for each collection. It is on in builds with debug assertions or with the feature
+    /// `quarantine`. A collection that verifies also walks on after the last stack canary, and
+    /// reports Wasm frames that it finds there.
     pub fn set_verification(&self, on: bool) {
         self.verifying.set(on);
     }
@@ -280,8 +281,8 @@ impl VMExternRefActivationsTable {
     /// Runs `f`, which enters Wasm, under a stack canary of its own.
     ///
     /// A canary marks where on the stack Wasm was entered. If a walker cannot prove that it saw
-    /// every Wasm frame, a collection frees only if the walk passed every canary. So a host wraps
-    /// each of its calls into Wasm.
+    /// every Wasm frame, a collection frees only if the walk [passed](StackCanary) every canary. So a
+    /// host wraps each of its calls into Wasm.
     ///
     /// ```
     /// use vmexternref_core::VMExternRefActivationsTable;
@@ -309,7 +310,8 @@ impl VMExternRefActivationsTable {
     /// # Safety
     ///
     /// `canary` is a local variable of the frame that enters Wasm, and is in no chain yet. The
-    /// guard is dropped, not forgotten, before `canary` is.
+    /// guard is dropped, not forgotten, before `canary` is, and not before the call into Wasm has
+    /// returned or unwound.
     #[inline]
     #[must_use = "the canary is taken away when the guard goes"]
     pub unsafe fn set_stack_canary<'a>(&'a self, canary: &'a StackCanary) -> CanaryGuard<'a> {

@@ -18,6 +18,9 @@ use core::ptr;
 
 /// A mark in the frame that calls Wasm, which a walk has to come past.
 ///
+/// A walk *passes* a canary when it goes from a frame that lies below the canary to one that lies
+/// above it, both of one stack. So canaries are for frames on the native stack.
+///
 /// Made by [`with_stack_canary`](crate::VMExternRefActivationsTable::with_stack_canary), or by
 /// hand for [`set_stack_canary`](crate::VMExternRefActivationsTable::set_stack_canary).
 ///

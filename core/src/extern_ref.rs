@@ -426,7 +426,7 @@ impl VMExternRef {
         let data = ptr::with_exposed_provenance_mut::<VMExternData>(raw.addr());
         // SAFETY: the caller guarantees that `raw` is the address of a live box, so it is not null.
         let reference = Self(unsafe { NonNull::new_unchecked(data) });
-        reference.check("taken from a word");
+        reference.check("passed to `from_raw` or `clone_from_raw`");
         reference
     }
 
@@ -434,7 +434,8 @@ impl VMExternRef {
     ///
     /// # Safety
     ///
-    /// `raw` is the word of a box that is alive.
+    /// `raw` is the word of a box that is alive: neither null nor an
+    /// [immediate](crate::VMExternRefActivationsTable::set_immediate_bits).
     #[inline]
     #[must_use]
     pub unsafe fn clone_from_raw(raw: *mut u8) -> Self {
