@@ -23,7 +23,7 @@
 //! ```
 //!
 //! On `s390x`, where compiled code keeps a back chain, frame pointers and return addresses lie
-//! elsewhere (`record.rs` has the picture).
+//! elsewhere: in the 160 bytes that each frame saves registers in.
 //!
 //! There are two ways in. [`ActivationsWalker`] is the one to use: it starts where compiled code
 //! says it left Wasm, ends where compiled code says it was entered, sees Wasm frames only, and so

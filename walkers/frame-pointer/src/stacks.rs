@@ -50,7 +50,7 @@ where
     ///
     /// - `stacks` gives each stack once on which frames of compiled code may hold references of the
     ///   table in question, and gives the same stacks if asked again;
-    /// - each of these stacks still has its memory, and its walker shows this stack only;
+    /// - each of these stacks still has its memory, and its walker shows this one stack only;
     /// - cloning `stacks` and iterating over it runs no foreign code, and neither allocates nor
     ///   logs, as [`StackWalker`] asks.
     #[must_use]
