@@ -17,6 +17,11 @@ const IMPORTS: &str = r#"
     (import "bench" "walk" (func $walk))
 "#;
 
+/// The exports that W1 calls.
+pub(crate) const EXPORTS: &str = r#"
+    (func (export "empty"))
+    (func (export "same") (param externref) (result externref) (local.get 0))"#;
+
 /// A module with the imports and `items`.
 pub(crate) fn module(items: &str) -> String {
     format!("(module {IMPORTS} {items})")

@@ -7,6 +7,7 @@ use crate::engine::{Engine, Failure, Ours};
 use crate::guest;
 use crate::stopwatch::Effort;
 use core::hint::black_box;
+use core::mem::ManuallyDrop;
 use vmexternref_bench::MadeStack;
 use vmexternref_core::{VMExternRef, VMExternRefActivationsTable};
 
@@ -31,6 +32,12 @@ const fn path(name: &'static str, operations: u32, run: fn(u32) -> Result<(), Fa
 const FRAMES: u32 = 1000;
 
 const PATHS: &[Path] = &[
+    path("empty_call", 1, |rounds| {
+        exports(rounds)?.empty_calls(rounds)
+    }),
+    path("reference_call", 1, |rounds| {
+        exports(rounds)?.reference_calls(rounds)
+    }),
     path("table_get", 1, |rounds| compiled(GET, rounds, rounds)),
     path("table_set", 1, |rounds| compiled(SET, rounds, rounds)),
     path("host_call", 1, |rounds| compiled(CALL, rounds, rounds)),
@@ -38,6 +45,7 @@ const PATHS: &[Path] = &[
     path("try_insert", 1, try_insert),
     path("clone_and_drop", 1, clone_and_drop),
     path("new_and_drop", 1, new_and_drop),
+    path("gc_call", 1, |rounds| compiled("(call $gc)", rounds, 512)),
     path("gc_frame", FRAMES, |rounds| collect(rounds, 0, 1)),
     path("gc_frame_looked_up", FRAMES, |rounds| {
         collect(rounds, 0, 500)
@@ -68,6 +76,13 @@ pub(crate) fn run(name: &str, rounds: u32) -> Result<(), Failure> {
 fn names() -> String {
     let names: Vec<_> = PATHS.iter().map(|path| path.name).collect();
     names.join(" ")
+}
+
+/// An instance with the exports of W1, whose activations table needs no collection.
+fn exports(rounds: u32) -> Result<ManuallyDrop<Ours>, Failure> {
+    let text = guest::module(guest::EXPORTS);
+    let ours = Ours::with_slots(&text, Effort::QUICK, rounds as usize + 16)?;
+    Ok(ManuallyDrop::new(ours))
 }
 
 /// Runs `body` in Wasm, with a reference in `$held` and in element 0 of a table.

@@ -116,6 +116,18 @@ impl Ours {
         self.context.frames.get()
     }
 
+    /// Calls the export `empty` of type `[] -> []` so many times.
+    pub(crate) fn empty_calls(&self, times: u32) -> Result<(), Failure> {
+        let func = self.func("empty")?;
+        (0..times).try_for_each(|_| call_empty(&self.store, &func))
+    }
+
+    /// Calls the export `same` of type `[externref] -> [externref]` so many times.
+    pub(crate) fn reference_calls(&self, times: u32) -> Result<(), Failure> {
+        let (func, reference) = (self.func("same")?, VMExternRef::new(7_u64));
+        (0..times).try_for_each(|_| call_same(&self.store, &func, &reference))
+    }
+
     fn func(&self, export: &str) -> Result<Func, Failure> {
         let func = self.instance.export(export);
         let func = func.and_then(|item| item.into_func());
@@ -141,6 +153,27 @@ impl Ours {
     }
 }
 
+/// Calls `func`, which takes and returns nothing.
+#[inline]
+fn call_empty(store: &Store, func: &Func) -> Result<(), Failure> {
+    // SAFETY: the function takes and returns nothing.
+    Ok(unsafe { func.call_raw(store, core::ptr::null_mut()) }?)
+}
+
+/// Calls `func`, which returns its argument, with `reference`.
+#[inline]
+fn call_same(store: &Store, func: &Func, reference: &VMExternRef) -> Result<(), Failure> {
+    store.reserve(1).map_err(no_memory)?;
+    let mut slot = store.insert(reference.clone()).map_err(no_memory)?;
+    // SAFETY: the slot holds a reference that is in the table, and there is room for the one
+    // result.
+    unsafe { func.call_raw(store, &raw mut slot) }?;
+    // SAFETY: the function returns its argument, and there was no collection since.
+    let result = unsafe { borrowed_from(slot) };
+    drop(VMExternRef::clone(&result));
+    Ok(())
+}
+
 impl Engine for Ours {
     fn run(&mut self, export: &str, x: i32) -> Result<i32, Failure> {
         let results = self.func(export)?.call(&self.store, &[Val::I32(x)])?;
@@ -151,25 +184,12 @@ impl Engine for Ours {
     }
 
     fn time_empty_calls(&mut self) -> Result<(), Failure> {
-        self.time_calls("empty", |store, func| {
-            // SAFETY: the function takes and returns nothing.
-            Ok(unsafe { func.call_raw(store, core::ptr::null_mut()) }?)
-        })
+        self.time_calls("empty", call_empty)
     }
 
     fn time_reference_calls(&mut self) -> Result<(), Failure> {
         let reference = VMExternRef::new(7_u64);
-        self.time_calls("same", |store, func| {
-            store.reserve(1).map_err(no_memory)?;
-            let mut slot = store.insert(reference.clone()).map_err(no_memory)?;
-            // SAFETY: the slot holds a reference that is in the table, and there is room for the
-            // one result.
-            unsafe { func.call_raw(store, &raw mut slot) }?;
-            // SAFETY: the function returns its argument, and there was no collection since.
-            let result = unsafe { borrowed_from(slot) };
-            drop(VMExternRef::clone(&result));
-            Ok(())
-        })
+        self.time_calls("same", |store, func| call_same(store, func, &reference))
     }
 
     fn figure(&mut self) -> Option<f64> {

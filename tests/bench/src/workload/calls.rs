@@ -34,19 +34,15 @@ pub(super) const WORKLOADS: &[Workload] = &[
     },
 ];
 
-const EXPORTS: &str = r#"
-    (func (export "empty"))
-    (func (export "same") (param externref) (result externref) (local.get 0))"#;
-
 fn empty_call(task: &Task) -> Result<Lines, Failure> {
-    let mut engine = task.instantiate(&guest::module(EXPORTS))?;
+    let mut engine = task.instantiate(&guest::module(guest::EXPORTS))?;
     engine.time_empty_calls()?;
     let figure = engine.figure().ok_or("nothing was timed")?;
     Ok(vec![("empty", figure)])
 }
 
 fn reference_call(task: &Task) -> Result<Lines, Failure> {
-    let mut engine = task.instantiate(&guest::module(EXPORTS))?;
+    let mut engine = task.instantiate(&guest::module(guest::EXPORTS))?;
     engine.time_reference_calls()?;
     let figure = engine.figure().ok_or("nothing was timed")?;
     Ok(vec![("externref", figure)])
