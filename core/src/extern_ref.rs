@@ -561,8 +561,10 @@ impl Clone for VMExternRef {
     #[inline]
     fn clone(&self) -> Self {
         self.check("cloned");
-        self.data().ref_count.increment();
-        Self(self.0)
+        // Counted in the clone: for all that the compiler knows, counting could change `self`.
+        let clone = ManuallyDrop::new(Self(self.0));
+        clone.data().ref_count.increment();
+        ManuallyDrop::into_inner(clone)
     }
 }
 
