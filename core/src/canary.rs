@@ -89,6 +89,7 @@ impl CanaryChain {
         self.used.get()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.youngest.get().is_null()
     }
@@ -178,17 +179,31 @@ pub(crate) struct Coverage<'c> {
 
 impl<'c> Coverage<'c> {
     /// Begins a walk. There is one at a time.
+    #[inline]
     pub(crate) fn new(chain: &'c CanaryChain) -> Self {
-        let left = chain.iter().inspect(|canary| canary.passed.set(false));
-        Self {
+        let mut coverage = Self {
             chain,
-            left: left.count(),
+            left: 0,
             whole: false,
-            younger: usize::MAX,
+            // Where there is no canary, it does not matter on which stack a frame lies.
+            younger: 0,
             next: None,
             next_address: usize::MAX,
-            rises: chain.iter().is_sorted_by_key(StackCanary::address),
+            rises: true,
+        };
+        if !chain.is_empty() {
+            coverage.expect_all();
         }
+        coverage
+    }
+
+    /// Looks for every canary of the chain.
+    #[inline(never)]
+    fn expect_all(&mut self) {
+        let canaries = self.chain.iter();
+        self.left = canaries.inspect(|canary| canary.passed.set(false)).count();
+        self.younger = usize::MAX;
+        self.rises = self.chain.iter().is_sorted_by_key(StackCanary::address);
     }
 
     /// Takes in the next frame of the walk: where it is, if that is known.

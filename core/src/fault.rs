@@ -6,6 +6,7 @@
 use crate::extern_ref::type_name_of_freed;
 use crate::ref_count::abort_with;
 use core::fmt;
+use core::mem::MaybeUninit;
 
 /// A live word of a frame: what it holds, and where it was read.
 #[derive(Clone, Copy, Debug)]
@@ -51,24 +52,22 @@ impl fmt::Display for Fault {
 const REMEMBERED: usize = 8;
 
 /// The faults of one walk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Faults {
-    /// As many as there are, up to its length.
-    first: [(Root, Fault); REMEMBERED],
+    /// As many are initialised as there are, up to its length: a walk without faults pays for none.
+    first: [MaybeUninit<(Root, Fault)>; REMEMBERED],
+    immediate_bits: usize,
     len: usize,
     /// Whether each root may be a reference of another table.
     foreign: bool,
 }
 
 impl Faults {
-    pub(crate) fn new() -> Self {
-        let nothing = Root {
-            word: 0,
-            slot: 0,
-            pc: 0,
-        };
+    /// No faults. A word with one of `immediate_bits` never becomes one.
+    pub(crate) fn new(immediate_bits: usize) -> Self {
         Self {
-            first: [(nothing, Fault::Misaligned); REMEMBERED],
+            first: [const { MaybeUninit::uninit() }; REMEMBERED],
+            immediate_bits,
             len: 0,
             foreign: true,
         }
@@ -83,19 +82,27 @@ impl Faults {
         self.foreign
     }
 
+    /// Takes in a root that a visitor refused. Returns whether it is one: an immediate is not.
     #[cold]
     #[inline(never)]
-    pub(crate) fn push(&mut self, word: usize, slot: usize, pc: usize, fault: Fault) {
+    pub(crate) fn take_in(&mut self, root: Root, fault: Fault) -> bool {
+        // Only here, so that no reference pays for immediates.
+        if root.word & self.immediate_bits != 0 {
+            return false;
+        }
         if let Some(free) = self.first.get_mut(self.len) {
-            *free = (Root { word, slot, pc }, fault);
+            free.write((root, fault));
         }
         self.len += 1;
         self.foreign &= fault == Fault::NotInTable;
+        true
     }
 
     /// Logs the faults. Aborts at the use of a freed reference that the quarantine still knows.
     pub(crate) fn report(&self) {
-        for (root, fault) in self.first.iter().take(self.len) {
+        for first in self.first.iter().take(self.len) {
+            // SAFETY: `take_in` has written as many as there are.
+            let (root, fault) = unsafe { first.assume_init_ref() };
             log::error!("externref gc: {root} {fault}");
             if let Some(of) = type_name_of_freed(root.word) {
                 abort_with(format_args!("use of a freed reference: {root}, a {of}"));

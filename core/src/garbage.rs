@@ -146,9 +146,7 @@ impl Garbage {
         match mem::replace(&mut self.youngest, youngest) {
             0 => self.oldest = oldest,
             // SAFETY: the box waits in the list, which alone uses its count.
-            before => unsafe { VMExternData::at(before) }
-                .ref_count()
-                .kill(oldest),
+            before => unsafe { VMExternData::at(before) }.ref_count().kill(oldest),
         }
     }
 

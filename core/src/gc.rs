@@ -1,10 +1,10 @@
 //! The collection: walk, mark, decide, sweep, and only then destroy.
 
-use crate::activations_table::VMExternRefActivationsTable;
+use crate::activations_table::{Claim, VMExternRefActivationsTable};
 use crate::entry_set::EntrySet;
 use crate::extern_ref::VMExternData;
-use crate::fault::{Fault, Root};
-use crate::frame_reader::{Walked, walk_roots, walk_roots_rarely};
+use crate::fault::{Fault, Faults, Root};
+use crate::frame_reader::{Visited, Walked, walk_roots, walk_roots_rarely};
 use crate::garbage::Garbage;
 use crate::lost_roots::LostRoots;
 use crate::marks::Marks;
@@ -120,12 +120,32 @@ unsafe fn collect_telling<W: StackWalker + ?Sized>(
     registry: &StackMapRegistry,
     table: &VMExternRefActivationsTable,
     walker: &W,
+    observer: Option<&mut dyn Observer>,
+) -> (GcReport, Garbage) {
+    match table.claim() {
+        // SAFETY: the caller keeps the contract.
+        Some(claim) => unsafe { collect_claimed(registry, table, claim, walker, observer) },
+        None => {
+            let report = GcReport::new(GcOutcome::AlreadyCollecting, table.len());
+            (report, Garbage::new())
+        }
+    }
+}
+
+/// Collects a table that nobody else can claim.
+///
+/// # Safety
+///
+/// As for [`collect_observed`].
+#[inline]
+unsafe fn collect_claimed<W: StackWalker + ?Sized>(
+    registry: &StackMapRegistry,
+    table: &VMExternRefActivationsTable,
+    claim: Claim<'_>,
+    walker: &W,
     mut observer: Option<&mut dyn Observer>,
 ) -> (GcReport, Garbage) {
-    let mut report = GcReport::new(GcOutcome::AlreadyCollecting, table.len());
-    let Some(claim) = table.claim() else {
-        return (report, Garbage::new());
-    };
+    let entries_before = table.len();
     let modules = registry.read();
     if log::log_enabled!(log::Level::Trace) {
         // SAFETY: the caller keeps the contract.
@@ -135,28 +155,23 @@ unsafe fn collect_telling<W: StackWalker + ?Sized>(
         // SAFETY: the caller keeps the contract, also for what the observer does.
         observer.walked(&unsafe { ObservedStack::record(&modules, table, &walker) });
     }
-    let mut marks = Marks::new(table);
+    let (marks, mut faults) = (Marks::new(table), Faults::new(table.immediate_bits()));
     // SAFETY: the caller keeps the contract.
-    let walked = unsafe { mark_roots(&modules, table, walker, &mut marks) };
-    report.outcome = decide(&walked, table);
+    let walked = unsafe { mark_roots(&modules, table, walker, &marks, &mut faults) };
+    let mut outcome = decide(&walked, &faults, table);
     let mut taken_back = false;
-    let (garbage, missing) = if report.outcome == GcOutcome::Swept {
-        let swept = marks.sweep(table.allows_foreign_roots());
+    let (garbage, missing) = if outcome == GcOutcome::Swept {
+        let swept = marks.sweep(walked.marks, table.allows_foreign_roots());
         taken_back = swept.taken_back;
         if taken_back {
-            report.outcome = GcOutcome::KeptContractBreak;
+            outcome = GcOutcome::KeptContractBreak;
         }
         (swept.garbage, swept.missing)
     } else {
-        (Garbage::new(), marks.take_off())
+        (Garbage::new(), marks.take_off(walked.marks))
     };
-    report.freed = garbage.len();
-    let wrong = walked.faults.len() + missing;
-    if table.allows_foreign_roots() && report.outcome != GcOutcome::KeptContractBreak {
-        report.foreign_roots = wrong;
-    } else {
-        report.contract_breaks = wrong;
-    }
+    let wrong = faults.len() + missing;
+    let foreign = table.allows_foreign_roots() && outcome != GcOutcome::KeptContractBreak;
     // A table that verifies marks its own entries only, so that no other box has a mark of it.
     let lost_roots = missing != 0 && !table.verifies();
     if lost_roots {
@@ -166,21 +181,28 @@ unsafe fn collect_telling<W: StackWalker + ?Sized>(
     }
     drop(modules);
     drop(claim);
-    report.walk_end = Some(walked.end);
-    report.frames = walked.frames;
-    report.wasm_frames = walked.wasm_frames;
-    report.words = walked.words;
-    report.roots = walked.roots;
-    report.entries_after = table.len();
+    let report = GcReport {
+        outcome,
+        walk_end: Some(walked.end),
+        frames: walked.frames,
+        wasm_frames: walked.wasm_frames(),
+        words: walked.words,
+        roots: walked.roots,
+        entries_before,
+        entries_after: table.len(),
+        freed: garbage.len(),
+        contract_breaks: if foreign { 0 } else { wrong },
+        foreign_roots: if foreign { wrong } else { 0 },
+    };
     if report.contract_breaks != 0 {
-        walked.faults.report();
+        faults.report();
     }
     if taken_back && !lost_roots {
         log::error!("externref gc: another collection of the same objects ran during this one");
     }
     announce(&report, table);
     if report.swept() {
-        table.fit(walked.frames, walked.words);
+        table.fit(report.frames, report.words);
     }
     if let Some(observer) = observer {
         observer.collected(&report, &garbage);
@@ -198,14 +220,15 @@ unsafe fn mark_roots<W: StackWalker + ?Sized>(
     modules: &Reading<'_>,
     table: &VMExternRefActivationsTable,
     walker: &W,
-    marks: &mut Marks<'_>,
+    marks: &Marks<'_>,
+    faults: &mut Faults,
 ) -> Walked {
     if table.verifies() {
         // SAFETY: the caller keeps the contract of `gc`.
-        return unsafe { mark_verified_roots(modules, table, &walker, marks) };
+        return unsafe { mark_verified_roots(modules, table, &walker, marks, faults) };
     }
     // SAFETY: the caller keeps the contract of `gc`: an aligned root is a box.
-    unsafe { walk_roots(modules, table, walker, |root| marks.set(root.word)) }
+    unsafe { walk_roots::<_, true>(modules, table, walker, faults, |root| marks.set(root.word)) }
 }
 
 /// Walks, and marks the boxes of those roots that are in the table; touches no other word.
@@ -217,18 +240,19 @@ unsafe fn mark_verified_roots(
     modules: &Reading<'_>,
     table: &VMExternRefActivationsTable,
     walker: &dyn StackWalker,
-    marks: &mut Marks<'_>,
+    marks: &Marks<'_>,
+    faults: &mut Faults,
 ) -> Walked {
     let entries = EntrySet::new(table);
     let mut visit = |root: Root| mark_entry(&entries, root.word, marks);
     // SAFETY: the caller keeps the contract of `gc`.
-    unsafe { walk_roots_rarely(modules, table, walker, &mut visit) }
+    unsafe { walk_roots_rarely(modules, table, walker, faults, &mut visit) }
 }
 
 /// Marks the box at `word`, if it is an entry.
 // Not inlined, for there are several forms of the closure that calls it.
 #[inline(never)]
-fn mark_entry(entries: &EntrySet<'_>, word: usize, marks: &mut Marks<'_>) -> Result<(), Fault> {
+fn mark_entry(entries: &EntrySet<'_>, word: usize, marks: &Marks<'_>) -> Visited {
     if VMExternData::can_be_at(word) && !entries.contains(word) {
         return Err(Fault::NotInTable);
     }
@@ -249,19 +273,19 @@ unsafe fn trace_roots(
 ) {
     // SAFETY: the caller keeps the contract of `gc`.
     unsafe {
-        walk_roots_rarely(modules, table, walker, &mut |root| {
+        walk_roots_rarely(modules, table, walker, &mut Faults::new(0), &mut |root| {
             if root.word & table.immediate_bits() == 0 {
                 log::trace!("externref gc: {root}");
             }
-            Ok(())
+            Ok(false)
         });
     }
 }
 
 /// The table in [`GcOutcome`]'s documentation, but for what only the sweep can tell.
-fn decide(walked: &Walked, table: &VMExternRefActivationsTable) -> GcOutcome {
+fn decide(walked: &Walked, faults: &Faults, table: &VMExternRefActivationsTable) -> GcOutcome {
     let foreign_allowed = table.allows_foreign_roots();
-    if walked.faults.len() != 0 && !(foreign_allowed && walked.faults.are_foreign()) {
+    if faults.len() != 0 && !(foreign_allowed && faults.are_foreign()) {
         return GcOutcome::KeptContractBreak;
     }
     if let Some(kept) = walked.kept {
@@ -276,7 +300,7 @@ fn decide(walked: &Walked, table: &VMExternRefActivationsTable) -> GcOutcome {
         _ if !table.canaries().is_empty() => GcOutcome::KeptUncovered,
         WalkEnd::Stopped { .. } => GcOutcome::KeptStopped,
         WalkEnd::Unproven if !table.canaries().was_used() => GcOutcome::KeptUnproven,
-        WalkEnd::Unproven if walked.wasm_frames != 0 => GcOutcome::KeptBrokenPromise,
+        WalkEnd::Unproven if walked.wasm_frames() != 0 => GcOutcome::KeptBrokenPromise,
         WalkEnd::Unproven => GcOutcome::Swept,
     }
 }
@@ -303,10 +327,10 @@ unsafe fn keep_marked(
                 lost.take(root);
             }
         }
-        Ok(())
+        Ok(false)
     };
     // SAFETY: the caller keeps the contract of `gc`.
-    unsafe { walk_roots_rarely(modules, table, walker, &mut visit) };
+    unsafe { walk_roots_rarely(modules, table, walker, &mut Faults::new(0), &mut visit) };
     lost.keep(table, missing);
 }
 

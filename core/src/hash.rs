@@ -4,7 +4,7 @@
 ///
 /// The factor is the golden section of all words, by two Fibonacci numbers.
 #[inline]
-pub(crate) fn place(address: usize, bits: u32) -> usize {
+pub(crate) const fn place(address: usize, bits: u32) -> usize {
     const GOLDEN: usize = (usize::MAX / 46_368 * 28_657) | 1;
     address.wrapping_mul(GOLDEN) >> (usize::BITS - bits)
 }

@@ -107,6 +107,7 @@ mod registry;
 mod report;
 #[cfg(feature = "wasmtime-environ")]
 mod section;
+mod site;
 mod stack_map;
 mod try_box;
 mod walker;

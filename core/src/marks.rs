@@ -13,7 +13,6 @@ use crate::quarantine;
 #[must_use]
 pub(crate) struct Marks<'t> {
     table: &'t VMExternRefActivationsTable,
-    set: usize,
 }
 
 /// What a sweep came to.
@@ -28,16 +27,16 @@ pub(crate) struct Swept {
 
 impl<'t> Marks<'t> {
     pub(crate) const fn new(table: &'t VMExternRefActivationsTable) -> Self {
-        Self { table, set: 0 }
+        Self { table }
     }
 
-    /// Marks the box at `word`.
+    /// Marks the box at `word`, and says whether it had no mark.
     ///
     /// # Safety
     ///
     /// If `word` is aligned, a box is there.
     #[inline]
-    pub(crate) unsafe fn set(&mut self, word: usize) -> Result<(), Fault> {
+    pub(crate) unsafe fn set(&self, word: usize) -> Result<bool, Fault> {
         if !VMExternData::can_be_at(word) {
             return Err(Fault::Misaligned);
         }
@@ -46,17 +45,15 @@ impl<'t> Marks<'t> {
         if quarantine::CHECKS && count.is_dead() {
             return Err(Fault::Freed);
         }
-        self.set += usize::from(count.mark());
-        Ok(())
+        Ok(count.mark())
     }
 
     /// Gives up every entry without a mark, and takes the marks off the others.
     ///
-    /// Keeps every entry if the marks that were set are not those that were met. With
+    /// Keeps every entry if the marks that were `set` are not those that were met. With
     /// `foreign_allowed` there may be boxes among the roots that are in no entry.
-    pub(crate) fn sweep(self, foreign_allowed: bool) -> Swept {
+    pub(crate) fn sweep(self, set: usize, foreign_allowed: bool) -> Swept {
         let this = core::mem::ManuallyDrop::new(self);
-        let set = this.set;
         let mut met = 0;
         let swept = this.table.sweep(|marks| {
             met = marks;
@@ -70,16 +67,18 @@ impl<'t> Marks<'t> {
         }
     }
 
-    /// Takes the marks off, and says how many boxes are still marked.
-    pub(crate) fn take_off(self) -> usize {
-        core::mem::ManuallyDrop::new(self).take_off_entries()
+    /// Takes the marks off, and says how many boxes of those that were `set` are still marked.
+    pub(crate) fn take_off(self, set: usize) -> usize {
+        let this = core::mem::ManuallyDrop::new(self);
+        set.saturating_sub(this.take_off_entries())
     }
 
+    /// Takes the marks off the entries, and says how many there were.
     fn take_off_entries(&self) -> usize {
         let mut met = 0;
         self.table
             .for_each(|entry| met += usize::from(entry.data().ref_count().unmark()));
-        self.set.saturating_sub(met)
+        met
     }
 }
 
@@ -99,20 +98,20 @@ mod tests {
         let table = VMExternRefActivationsTable::new();
         let reference = VMExternRef::new(1);
         table.insert_without_gc(reference.clone());
-        let mark = |marks: &mut Marks<'_>| {
+        let mark = |marks: &Marks<'_>| {
             // SAFETY: the word is that of a live box.
-            unsafe { marks.set(reference.as_raw().addr()) }.unwrap();
+            assert_eq!(unsafe { marks.set(reference.as_raw().addr()) }, Ok(true));
             assert!(!reference.data().ref_count().mark(), "it is marked already");
         };
         for end in [
             drop,
-            |marks| assert_eq!(Marks::take_off(marks), 0),
+            |marks| assert_eq!(Marks::take_off(marks, 1), 0),
             |marks| {
-                assert!(!Marks::sweep(marks, false).taken_back);
+                assert!(!Marks::sweep(marks, 1, false).taken_back);
             },
         ] {
-            let mut marks = Marks::new(&table);
-            mark(&mut marks);
+            let marks = Marks::new(&table);
+            mark(&marks);
             end(marks);
             assert!(!reference.data().ref_count().unmark());
         }

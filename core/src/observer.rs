@@ -3,12 +3,14 @@
 use crate::activations_table::VMExternRefActivationsTable;
 use crate::entry_set::EntrySet;
 use crate::extern_ref::{VMExternData, VMExternRef};
-use crate::frame_reader::{Site, walk_roots};
+use crate::fault::Faults;
+use crate::frame_reader::walk_roots;
 use crate::garbage::Garbage;
 use crate::layout::WORD;
 use crate::module_maps::{Found, Place};
 use crate::registry::Reading;
 use crate::report::GcReport;
+use crate::site::Site;
 use crate::stack_map::StackMap;
 use crate::walker::{Frame, StackWalker, WalkEnd};
 use alloc::vec::Vec;
@@ -136,7 +138,11 @@ impl<'c> ObservedStack<'c> {
             recording: RefCell::default(),
         };
         // SAFETY: the caller keeps the contract of `gc`.
-        let walked = unsafe { walk_roots(modules, table, &recorder, |_| Ok(())) };
+        let walked = unsafe {
+            walk_roots::<_, false>(modules, table, &recorder, &mut Faults::new(0), |_| {
+                Ok(false)
+            })
+        };
         let mut recording = recorder.recording.into_inner();
         // A frame at which the walk broke off is not part of it.
         recording.frames.truncate(walked.frames);
@@ -233,7 +239,7 @@ impl Recording {
         let live = || map.into_iter().flat_map(StackMap::live_words);
         let (live_words, first) = (live().count(), self.slots.len());
         self.frames.try_reserve(1).ok()?;
-        if let Some(start) = Site::new(frame.pc, found).first_word(frame) {
+        if let Some(start) = Site::new(found).first_word(frame.sp.unwrap_or(usize::MAX), frame.fp) {
             self.slots.try_reserve(live_words).ok()?;
             self.slots.extend(live().map(|word| {
                 let address = start + word as usize * WORD;

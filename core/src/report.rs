@@ -179,6 +179,7 @@ impl GcReport {
     }
 
     /// Whether the collection freed what it could.
+    #[inline]
     #[must_use]
     pub fn swept(&self) -> bool {
         self.outcome == GcOutcome::Swept

@@ -94,7 +94,9 @@ fn each_use_of_a_freed_reference_is_told() {
     // SAFETY: each of these breaks the contract on purpose; the quarantine keeps the memory.
     let uses: [(&str, Use); 7] = unsafe {
         [
-            ("passed to `from_raw`", |raw| drop(VMExternRef::from_raw(raw))),
+            ("passed to `from_raw`", |raw| {
+                drop(VMExternRef::from_raw(raw))
+            }),
             ("passed to `from_raw`", |raw| {
                 drop(VMExternRef::clone_from_raw(raw));
             }),

@@ -1,0 +1,162 @@
+//! Return addresses: which words of a frame are live there?
+
+use crate::hash;
+use crate::layout::WORD;
+use crate::module_maps::Found;
+use crate::registry::Reading;
+use crate::stack_map::StackMap;
+use core::mem::MaybeUninit;
+
+/// What a walk needs to know of a return address.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'m> {
+    /// As the stack map has it.
+    frame_words: Option<u32>,
+    live: Live<'m>,
+}
+
+/// The words that are live at a return address.
+#[derive(Clone, Copy)]
+pub(crate) enum Live<'m> {
+    /// The frame lies in no registered module.
+    Outside,
+    /// The frame is one of a trampoline, or of other code without references.
+    NotWasm,
+    /// The frame is one of Wasm, at a call that its module did not declare.
+    Undeclared,
+    Nothing,
+    /// Some of the first 64 words, and how many.
+    Few(u64, u32),
+    /// The words of a map that is larger.
+    Many(&'m StackMap),
+}
+
+impl<'m> Site<'m> {
+    #[inline]
+    pub(crate) fn new(found: Found<'m>) -> Self {
+        let (map, live) = match found {
+            Found::Outside => (None, Live::Outside),
+            Found::Code => (None, Live::NotWasm),
+            Found::Undeclared => (None, Live::Undeclared),
+            Found::Wasm(None) => (None, Live::Nothing),
+            Found::Wasm(Some(map)) => match map.blocks() {
+                [0] => (Some(map), Live::Nothing),
+                &[block] => (Some(map), Live::Few(block, ones(block))),
+                _ => (Some(map), Live::Many(map)),
+            },
+        };
+        Self {
+            frame_words: map.and_then(StackMap::frame_words),
+            live,
+        }
+    }
+
+    /// Whether the frame is one of Wasm in which nothing is live.
+    #[inline]
+    pub(crate) fn holds_nothing(&self) -> bool {
+        matches!(self.live, Live::Nothing)
+    }
+
+    #[inline]
+    pub(crate) fn live(&self) -> &Live<'m> {
+        &self.live
+    }
+
+    /// The address of word 0 in a frame, if the frame tells enough and it is aligned.
+    ///
+    /// An `sp` that is not known is `usize::MAX`, which is misaligned.
+    #[inline]
+    pub(crate) fn first_word(&self, sp: usize, fp: Option<usize>) -> Option<usize> {
+        let address = match (fp, self.frame_words) {
+            (Some(fp), Some(words)) => {
+                let bytes = (words as usize).checked_mul(WORD);
+                bytes.and_then(|bytes| fp.checked_sub(bytes))
+            }
+            _ => Some(sp),
+        };
+        address.filter(|address| address.is_multiple_of(WORD))
+    }
+}
+
+/// The number of bits that are 1, in little code where the processor does not count them.
+#[inline(never)]
+pub(crate) fn ones(block: u64) -> u32 {
+    let (mut rest, mut ones) = (block, 0);
+    while rest != 0 {
+        rest &= rest - 1;
+        ones += 1;
+    }
+    ones
+}
+
+/// Return addresses that a walk remembers; a power of two.
+///
+/// A recursion has few, however deep it is.
+const RECENT: usize = 16;
+
+/// What the return addresses that a walk met last turned out to be.
+///
+/// Each has one place, which it shares with others. An empty place has an address that belongs to
+/// another place: 0, or 1 in the place of 0. Its site is not initialised, for each walk would pay.
+pub(crate) struct RecentSites<'m> {
+    pcs: [usize; RECENT],
+    sites: [MaybeUninit<Site<'m>>; RECENT],
+}
+
+impl<'m> RecentSites<'m> {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        let mut pcs = [0; RECENT];
+        pcs[Self::place(0)] = 1;
+        const { assert!(Self::place(0) != Self::place(1)) };
+        Self {
+            pcs,
+            sites: [const { MaybeUninit::uninit() }; RECENT],
+        }
+    }
+
+    /// What is remembered of the return address `pc`.
+    #[inline]
+    pub(crate) fn get(&self, pc: usize) -> Option<&Site<'m>> {
+        let place = Self::place(pc);
+        // SAFETY: a place that has an address of its own was filled by `look_up`.
+        (self.pcs[place] == pc).then(|| unsafe { self.sites[place].assume_init_ref() })
+    }
+
+    /// Asks the registry what the return address `pc` is, and remembers it.
+    ///
+    /// It is compiled once for all readers of frames.
+    #[inline(never)]
+    pub(crate) fn look_up(&mut self, pc: usize, modules: &'m Reading<'_>) -> &Site<'m> {
+        let (place, found) = (Self::place(pc), modules.find(pc));
+        let site = self.sites[place].write(Site::new(found));
+        self.pcs[place] = pc;
+        site
+    }
+
+    #[inline]
+    const fn place(pc: usize) -> usize {
+        hash::place(pc, RECENT.trailing_zeros())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frame_pointer_comes_first() {
+        let first_word = |frame_words, sp: Option<usize>, fp| {
+            let map = StackMap::new(frame_words, [0]).unwrap();
+            let site = Site::new(Found::Wasm(Some(&map)));
+            site.first_word(sp.unwrap_or(usize::MAX), fp)
+        };
+        let (sp, fp) = (Some(1000), Some(2000));
+        assert_eq!(first_word(Some(4), sp, fp), Some(2000 - 4 * WORD));
+        assert_eq!(first_word(None, sp, fp), Some(1000));
+        assert_eq!(first_word(None, None, fp), None);
+        assert_eq!(first_word(Some(4), sp, None), Some(1000));
+        assert_eq!(first_word(Some(4), sp, Some(3)), None, "below address 0");
+        assert_eq!(first_word(Some(4), sp, Some(2001)), None, "misaligned");
+    }
+}
