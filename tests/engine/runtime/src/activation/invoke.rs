@@ -15,8 +15,9 @@ use vmexternref_engine_abi::{TrapCode, VMContext, VMFuncRef, VMHostFunc, VMStore
 /// `slots` points to slots for the function's type, which hold arguments of its types. References
 /// among them are in the activations table, and nothing has collected since they were inserted.
 pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) -> Result<(), Trap> {
-    let local = 0;
-    let stack_pointer = ptr::from_ref(black_box(&local)).addr();
+    let canary = StackCanary::new();
+    let canary = black_box(&canary);
+    let stack_pointer = ptr::from_ref(canary).addr();
     let context = store.context();
     if stack_pointer < context.stack_limit.get() {
         return Err(TrapCode::StackOverflow.into());
@@ -27,10 +28,9 @@ pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) ->
             let limit = stack_pointer.saturating_sub(store.limits().stack_bytes);
             context.stack_limit.set(limit.max(1));
         }
-        let canary = StackCanary::new();
         // SAFETY: the guard is dropped before the canary, however the call ends. The caller of this
         // function is a frame above it.
-        let _canary = unsafe { context.table.set_stack_canary(black_box(&canary)) };
+        let _canary = unsafe { context.table.set_stack_canary(canary) };
         let engine = store.inner().stacks.engine();
         // SAFETY: a Wasm function of this store, for whose type the caller passes slots.
         unsafe { engine.call(context, func, slots, call_by_number) }

@@ -94,6 +94,11 @@ impl EngineStack {
         Self(RefCell::new(Kind::Native))
     }
 
+    /// Whether the engine is the machine.
+    pub(crate) fn is_native(&self) -> bool {
+        matches!(*self.0.borrow(), Kind::Native)
+    }
+
     /// Exchanges what two stacks have.
     pub(crate) fn swap(&self, other: &Self) {
         self.0.swap(&other.0);
@@ -203,10 +208,19 @@ pub(crate) enum FramesWalker<'r> {
     Pulley(vmexternref_pulley::PulleyWalker<'r>),
 }
 
+impl<'r> FramesWalker<'r> {
+    /// The walker of machine code.
+    pub(crate) fn into_native(self) -> Option<ActivationsWalker<'r>> {
+        match self {
+            Self::Native(walker) => Some(walker),
+            #[cfg(feature = "pulley")]
+            Self::Pulley(_) => None,
+        }
+    }
+}
+
 // SAFETY: it is the walker of the stack's engine.
 unsafe impl StackWalker for FramesWalker<'_> {
-    // A collection pays for each frame: with this inlined it makes no call for a frame.
-    #[inline(always)]
     fn walk(&self, visit: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> WalkEnd {
         match self {
             Self::Native(walker) => walker.walk(visit),

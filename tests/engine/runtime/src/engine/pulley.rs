@@ -85,6 +85,8 @@ impl Running {
 ///
 /// As for [`EngineStack::call`](super::EngineStack::call), on an interpreter that outlives the
 /// call and has this record.
+// Not inlined, so that a call of machine code, beside it, stays small.
+#[inline(never)]
 pub(super) unsafe fn call(
     interpreter: Running,
     record: &ActivationRecord,

@@ -1,6 +1,6 @@
 //! Collections and insertions.
 
-use crate::store::stacks::{AllStacks, Stacks};
+use crate::store::stacks::{AllStacks, NativeStacks, Stacks};
 use crate::store::store_inner::StoreInner;
 use alloc::rc::Rc;
 use core::ops::{ControlFlow, Range};
@@ -14,6 +14,8 @@ use vmexternref_frame_pointer::StacksWalker;
 enum StoreWalker<'s> {
     /// The host's, and the stacks that it may show.
     Host(Rc<dyn StackWalker>, &'s Stacks),
+    /// A walker over the store's own records of machine code.
+    Native(StacksWalker<NativeStacks<'s>>),
     /// A walker over the store's own records.
     Records(StacksWalker<AllStacks<'s>>),
 }
@@ -27,6 +29,7 @@ unsafe impl StackWalker for StoreWalker<'_> {
         match self {
             Self::Host(walker, stacks) if stacks.is_single() => walker.walk(visit),
             Self::Host(walker, stacks) => walker.walk(&mut mark_new_stacks(stacks, visit)),
+            Self::Native(walker) => walker.walk(visit),
             Self::Records(walker) => walker.walk(visit),
         }
     }
@@ -34,7 +37,7 @@ unsafe impl StackWalker for StoreWalker<'_> {
     fn proves_end(&self) -> bool {
         match self {
             Self::Host(walker, _) => walker.proves_end(),
-            Self::Records(walker) => walker.proves_end(),
+            Self::Native(_) | Self::Records(_) => true,
         }
     }
 }
@@ -69,12 +72,19 @@ impl StoreInner {
     ///
     /// Where no Wasm of this store is active, its records prove it. Other walkers cannot.
     fn walker(&self) -> StoreWalker<'_> {
-        let own = self.activations();
+        let stacks = AllStacks::new(&self.context, &self.stacks);
         match &*self.walker.borrow() {
-            Some(walker) if own.walk(&mut |_| ControlFlow::Break(())) != WalkEnd::Complete => {
+            Some(walker)
+                if self.activations().walk(&mut |_| ControlFlow::Break(()))
+                    != WalkEnd::Complete =>
+            {
                 StoreWalker::Host(Rc::clone(walker), &self.stacks)
             }
-            _ => StoreWalker::Records(own),
+            _ => match NativeStacks::new(stacks) {
+                // SAFETY: as in `activations`, for the same stacks.
+                Some(native) => StoreWalker::Native(unsafe { StacksWalker::new(native) }),
+                None => StoreWalker::Records(self.activations()),
+            },
         }
     }
 

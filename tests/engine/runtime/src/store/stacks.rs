@@ -23,7 +23,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use vmexternref_core::OutOfMemory;
 use vmexternref_engine_abi::VMStoreContext;
-use vmexternref_frame_pointer::ActivationRecord;
+use vmexternref_frame_pointer::{ActivationRecord, ActivationsWalker};
 
 /// The first address of a stack, and the one behind its last.
 type Bounds = (usize, usize);
@@ -202,6 +202,40 @@ impl<'s> Iterator for EachStack<'s> {
             }
         };
         Some(engine.walker(record, start..end))
+    }
+}
+
+/// The stacks of a store that runs machine code.
+///
+/// Their walker is of one type, so that a collection makes no call for a frame.
+#[derive(Clone)]
+pub(crate) struct NativeStacks<'s>(AllStacks<'s>);
+
+impl<'s> NativeStacks<'s> {
+    /// `all`, if the engine of these stacks is the machine.
+    pub(crate) fn new(all: AllStacks<'s>) -> Option<Self> {
+        all.stacks.engine.is_native().then_some(Self(all))
+    }
+}
+
+impl<'s> IntoIterator for NativeStacks<'s> {
+    type Item = ActivationsWalker<'s>;
+    type IntoIter = EachNativeStack<'s>;
+
+    fn into_iter(self) -> EachNativeStack<'s> {
+        EachNativeStack(self.0.into_iter())
+    }
+}
+
+/// Goes from one stack of machine code to the next.
+pub(crate) struct EachNativeStack<'s>(EachStack<'s>);
+
+impl<'s> Iterator for EachNativeStack<'s> {
+    type Item = ActivationsWalker<'s>;
+
+    fn next(&mut self) -> Option<ActivationsWalker<'s>> {
+        let walker = self.0.next()?.into_native();
+        Some(walker.expect("the stacks of a store have one engine"))
     }
 }
 
