@@ -95,7 +95,7 @@ fn each_use_of_a_freed_reference_is_told() {
     let uses: [(&str, Use); 7] = unsafe {
         [
             ("passed to `from_raw`", |raw| {
-                drop(VMExternRef::from_raw(raw))
+                drop(VMExternRef::from_raw(raw));
             }),
             ("passed to `from_raw`", |raw| {
                 drop(VMExternRef::clone_from_raw(raw));
