@@ -135,9 +135,9 @@ impl VMExternRefActivationsTable {
     /// Sets whether collections look each root up in the table before they touch it.
     ///
     /// Verification makes a wrong stack map a report instead of a crash, and costs a hash set of
-    /// the entries for each collection. It is on in builds with debug assertions or with the feature
-    /// `quarantine`. A collection that verifies also walks on after the last stack canary, and
-    /// reports Wasm frames that it finds there.
+    /// the entries for each collection. It is on in builds with debug assertions or with the
+    /// feature `quarantine`. A collection that verifies also walks on after the last stack canary,
+    /// and reports Wasm frames that it finds there.
     pub fn set_verification(&self, on: bool) {
         self.verifying.set(on);
     }
@@ -281,8 +281,8 @@ impl VMExternRefActivationsTable {
     /// Runs `f`, which enters Wasm, under a stack canary of its own.
     ///
     /// A canary marks where on the stack Wasm was entered. If a walker cannot prove that it saw
-    /// every Wasm frame, a collection frees only if the walk [passed](StackCanary) every canary. So a
-    /// host wraps each of its calls into Wasm.
+    /// every Wasm frame, a collection frees only if the walk [passed](StackCanary) every canary. So
+    /// a host wraps each of its calls into Wasm.
     ///
     /// ```
     /// use vmexternref_core::VMExternRefActivationsTable;

@@ -22,8 +22,8 @@ use core::fmt;
 /// | is `Unproven`, and met a Wasm frame | none now | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
 /// | is `Unproven` | none now | [`Swept`](Self::Swept) |
 ///
-/// Of the last two rows: a table that has had a canary belongs to a host that sets one for each call
-/// into Wasm. If there is none now, no Wasm runs, and a Wasm frame shows a call without one.
+/// Of the last two rows: a table that has had a canary belongs to a host that sets one for each
+/// call into Wasm. If there is none now, no Wasm runs, and a Wasm frame shows a call without one.
 ///
 /// Where several of the second to the fourth row fit, that of the oldest frame decides.
 ///
