@@ -16,7 +16,8 @@ enum StoreWalker<'s> {
     Host(Rc<dyn StackWalker>, &'s Stacks),
     /// A walker over the store's own records of machine code.
     Native(StacksWalker<NativeStacks<'s>>),
-    /// A walker over the store's own records.
+    /// A walker over the store's own records of any engine.
+    #[cfg(feature = "pulley")]
     Records(StacksWalker<AllStacks<'s>>),
 }
 
@@ -30,6 +31,7 @@ unsafe impl StackWalker for StoreWalker<'_> {
             Self::Host(walker, stacks) if stacks.is_single() => walker.walk(visit),
             Self::Host(walker, stacks) => walker.walk(&mut mark_new_stacks(stacks, visit)),
             Self::Native(walker) => walker.walk(visit),
+            #[cfg(feature = "pulley")]
             Self::Records(walker) => walker.walk(visit),
         }
     }
@@ -37,7 +39,9 @@ unsafe impl StackWalker for StoreWalker<'_> {
     fn proves_end(&self) -> bool {
         match self {
             Self::Host(walker, _) => walker.proves_end(),
-            Self::Native(_) | Self::Records(_) => true,
+            Self::Native(walker) => walker.proves_end(),
+            #[cfg(feature = "pulley")]
+            Self::Records(walker) => walker.proves_end(),
         }
     }
 }
@@ -83,7 +87,10 @@ impl StoreInner {
             _ => match NativeStacks::new(stacks) {
                 // SAFETY: as in `activations`, for the same stacks.
                 Some(native) => StoreWalker::Native(unsafe { StacksWalker::new(native) }),
+                #[cfg(feature = "pulley")]
                 None => StoreWalker::Records(self.activations()),
+                #[cfg(not(feature = "pulley"))]
+                None => unreachable!("the machine is the only engine"),
             },
         }
     }
