@@ -3,6 +3,10 @@
 /// Bytes in a word of the host.
 pub(crate) const WORD: usize = size_of::<usize>();
 
+/// The same, for offsets in stack maps.
+#[expect(clippy::cast_possible_truncation, reason = "a word has 4 or 8 bytes")]
+pub(crate) const WORD_BYTES: u32 = WORD as u32;
+
 /// Byte offsets and sizes that compiled code bakes in, for a target's pointer width.
 ///
 /// ```text

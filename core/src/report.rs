@@ -12,7 +12,7 @@ use core::fmt;
 /// | met a live word that is no reference in the table | any | [`KeptContractBreak`](Self::KeptContractBreak) |
 /// | met a frame that the walker calls compiled, in no registered module | any | [`KeptUnregistered`](Self::KeptUnregistered) |
 /// | met a frame in a module that matches [strictly](crate::Matching::Strict), at a call that was not declared | any | [`KeptUndeclared`](Self::KeptUndeclared) |
-/// | met a frame with live references that has no usable address | any | [`KeptUnreadable`](Self::KeptUnreadable) |
+/// | met a frame with live references that has no usable address, or does not fit its stack map | any | [`KeptUnreadable`](Self::KeptUnreadable) |
 /// | is [`Complete`](WalkEnd::Complete) | any | [`Swept`](Self::Swept) |
 /// | passed every canary, and then met a Wasm frame (only a table that verifies looks) | some | [`KeptBrokenPromise`](Self::KeptBrokenPromise) |
 /// | passed every canary | some | [`Swept`](Self::Swept) |
@@ -53,7 +53,8 @@ pub enum GcOutcome {
         /// The frame's return address.
         pc: usize,
     },
-    /// Kept everything: a frame with live references had no usable address.
+    /// Kept everything: a frame with live references had no usable address, or its stack map calls
+    /// words live that are below its stack pointer, as one of a larger frame does.
     KeptUnreadable {
         /// The frame's return address.
         pc: usize,
@@ -93,7 +94,8 @@ impl fmt::Display for GcOutcome {
             Self::KeptUnreadable { pc } => {
                 return write!(
                     f,
-                    "kept everything, the frame at pc {pc:#x} does not tell where its references are"
+                    "kept everything, the frame at pc {pc:#x} does not tell where its references are, \
+                     or is smaller than its stack map"
                 );
             }
             Self::KeptUncovered => "kept everything, the walk did not pass every stack canary",

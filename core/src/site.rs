@@ -1,7 +1,7 @@
 //! Return addresses: which words of a frame are live there?
 
 use crate::hash;
-use crate::layout::WORD;
+use crate::layout::{WORD, WORD_BYTES};
 use crate::module_maps::Found;
 use crate::registry::Reading;
 use crate::stack_map::StackMap;
@@ -10,10 +10,16 @@ use core::mem::MaybeUninit;
 /// What a walk needs to know of a return address.
 #[derive(Clone, Copy)]
 pub(crate) struct Site<'m> {
-    /// As the stack map has it.
-    frame_words: Option<u32>,
+    /// Bytes from word 0 of the frame to its frame pointer; [`UNKNOWN`] if the stack map does not
+    /// tell.
+    frame_bytes: u32,
+    /// Bytes from the first live word to the frame pointer.
+    reach: u32,
     live: Live<'m>,
 }
+
+/// The size of no frame.
+const UNKNOWN: u32 = u32::MAX;
 
 /// The words that are live at a return address.
 #[derive(Clone, Copy)]
@@ -45,10 +51,18 @@ impl<'m> Site<'m> {
                 _ => (Some(map), Live::Many(map)),
             },
         };
-        Self {
-            frame_words: map.and_then(StackMap::frame_words),
+        let mut site = Self {
+            frame_bytes: UNKNOWN,
+            reach: 0,
             live,
+        };
+        if let Some((map, words)) = map.and_then(|map| Some((map, map.frame_words()?))) {
+            let first = map.live_words().next().unwrap_or(words);
+            // It does not overflow: a stack map has at most 16 Mi words.
+            site.frame_bytes = words * WORD_BYTES;
+            site.reach = (words - first) * WORD_BYTES;
         }
+        site
     }
 
     /// Whether the frame is one of Wasm in which nothing is live.
@@ -62,15 +76,21 @@ impl<'m> Site<'m> {
         &self.live
     }
 
-    /// The address of word 0 in a frame, if the frame tells enough and it is aligned.
+    /// The address of word 0 in a frame, if the frame tells enough, it is aligned, and no live word
+    /// is below `sp`.
+    ///
+    /// Nothing of a frame is below its `sp`, so such a word shows that the stack map is one of a
+    /// larger frame. Word 0 may be: a tail call of the callee to a function with fewer stack
+    /// arguments raises `sp`, but past no word that is live.
     ///
     /// An `sp` that is not known is `usize::MAX`, which is misaligned.
     #[inline]
     pub(crate) fn first_word(&self, sp: usize, fp: Option<usize>) -> Option<usize> {
-        let address = match (fp, self.frame_words) {
-            (Some(fp), Some(words)) => {
-                let bytes = (words as usize).checked_mul(WORD);
-                bytes.and_then(|bytes| fp.checked_sub(bytes))
+        let address = match fp {
+            Some(fp) if self.frame_bytes != UNKNOWN => {
+                let first_live = fp.wrapping_sub(self.reach as usize);
+                let address = fp.checked_sub(self.frame_bytes as usize);
+                address.filter(|_| sp <= first_live || sp == usize::MAX)
             }
             _ => Some(sp),
         };
@@ -144,19 +164,44 @@ impl<'m> RecentSites<'m> {
 mod tests {
     use super::*;
 
+    /// Word 0 of a frame whose stack map has one live word, if that is usable.
+    fn first_word(
+        frame_words: Option<u32>,
+        live: u32,
+        sp: Option<usize>,
+        fp: Option<usize>,
+    ) -> Option<usize> {
+        let map = StackMap::new(frame_words, [live]).unwrap();
+        let site = Site::new(Found::Wasm(Some(&map)));
+        site.first_word(sp.unwrap_or(usize::MAX), fp)
+    }
+
     #[test]
     fn the_frame_pointer_comes_first() {
-        let first_word = |frame_words, sp: Option<usize>, fp| {
-            let map = StackMap::new(frame_words, [0]).unwrap();
-            let site = Site::new(Found::Wasm(Some(&map)));
-            site.first_word(sp.unwrap_or(usize::MAX), fp)
-        };
         let (sp, fp) = (Some(1000), Some(2000));
-        assert_eq!(first_word(Some(4), sp, fp), Some(2000 - 4 * WORD));
-        assert_eq!(first_word(None, sp, fp), Some(1000));
-        assert_eq!(first_word(None, None, fp), None);
-        assert_eq!(first_word(Some(4), sp, None), Some(1000));
-        assert_eq!(first_word(Some(4), sp, Some(3)), None, "below address 0");
-        assert_eq!(first_word(Some(4), sp, Some(2001)), None, "misaligned");
+        assert_eq!(first_word(Some(4), 0, sp, fp), Some(2000 - 4 * WORD));
+        assert_eq!(first_word(None, 0, sp, fp), Some(1000));
+        assert_eq!(first_word(None, 0, None, fp), None);
+        assert_eq!(first_word(Some(4), 0, None, fp), Some(2000 - 4 * WORD));
+        assert_eq!(first_word(Some(4), 0, sp, None), Some(1000));
+        let low = first_word(Some(4), 0, None, Some(3));
+        assert_eq!(low, None, "below address 0");
+        assert_eq!(first_word(Some(4), 0, sp, Some(2001)), None, "misaligned");
+    }
+
+    /// Defect: a stack map of a larger frame was read below the frame, where null words or stale
+    /// references are, and what the frame held was freed.
+    #[test]
+    fn no_live_word_is_below_the_stack_pointer() {
+        let fp = Some(2000);
+        let sp = |words: usize| Some(2000 - words * WORD);
+        let word_0 = Some(2000 - 6 * WORD);
+        assert_eq!(first_word(Some(6), 2, sp(6), fp), word_0);
+        assert_eq!(first_word(Some(6), 2, sp(4), fp), word_0, "arguments went");
+        assert_eq!(first_word(Some(6), 2, sp(9), fp), word_0, "arguments came");
+        assert_eq!(first_word(Some(6), 2, sp(3), fp), None);
+        assert_eq!(first_word(Some(6), 1, sp(4), fp), None);
+        assert_eq!(first_word(Some(6), 5, Some(2000), fp), None);
+        assert_eq!(first_word(Some(6), 5, Some(3000), fp), None);
     }
 }

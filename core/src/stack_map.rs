@@ -1,6 +1,6 @@
 //! Which words of a frame hold live references.
 
-use crate::layout::WORD;
+use crate::layout::WORD_BYTES;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
@@ -56,7 +56,8 @@ pub enum StackMapError {
     OutsideFrame,
     /// A live word or a frame begins at a part of a word.
     Unaligned,
-    /// A live word lies farther from the stack pointer than any frame reaches.
+    /// A live word, or the frame pointer, lies farther from the stack pointer than any frame
+    /// reaches.
     TooLarge,
     /// There was no memory for the map.
     OutOfMemory,
@@ -67,7 +68,7 @@ impl fmt::Display for StackMapError {
         f.write_str(match self {
             Self::OutsideFrame => "a live word lies outside its frame",
             Self::Unaligned => "an offset is not a multiple of the word size",
-            Self::TooLarge => "a live word is too far from the stack pointer",
+            Self::TooLarge => "a frame is too large, or a live word too far from the stack pointer",
             Self::OutOfMemory => "out of memory",
         })
     }
@@ -88,11 +89,14 @@ impl StackMap {
     ///
     /// # Errors
     ///
-    /// A word outside the frame, a word beyond the 16 Mi-th, or no memory.
+    /// A word outside the frame, a frame or word beyond the 16 Mi-th word, or no memory.
     pub fn new(
         frame_words: Option<u32>,
         live_words: impl IntoIterator<Item = u32>,
     ) -> Result<Self, StackMapError> {
+        if frame_words.is_some_and(|frame| frame > MAX_WORDS) {
+            return Err(StackMapError::TooLarge);
+        }
         let (mut first, mut rest) = (0_u64, Vec::new());
         for word in live_words {
             if frame_words.is_some_and(|frame| word >= frame) {
@@ -190,8 +194,6 @@ impl StackMap {
 }
 
 fn words(bytes: u32) -> Result<u32, StackMapError> {
-    #[expect(clippy::cast_possible_truncation, reason = "a word has 4 or 8 bytes")]
-    const WORD_BYTES: u32 = WORD as u32;
     if !bytes.is_multiple_of(WORD_BYTES) {
         return Err(StackMapError::Unaligned);
     }
@@ -243,11 +245,14 @@ mod tests {
             StackMap::new(None, [u32::MAX]),
             Err(StackMapError::TooLarge)
         );
+        assert!(StackMap::new(Some(MAX_WORDS), [MAX_WORDS - 1]).is_ok());
+        let larger = StackMap::new(Some(MAX_WORDS + 1), [0]);
+        assert_eq!(larger, Err(StackMapError::TooLarge));
     }
 
     #[test]
     fn byte_offsets_are_words_times_the_word_size() {
-        let word = u32::try_from(WORD).unwrap();
+        let word = WORD_BYTES;
         let map = StackMap::from_byte_offsets(Some(4 * word), [0, 3 * word]).unwrap();
         assert_eq!(map, StackMap::new(Some(4), [0, 3]).unwrap());
         for (frame, offset) in [(Some(4 * word), 1), (Some(1), 0), (None, word + 2)] {

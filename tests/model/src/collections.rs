@@ -329,10 +329,17 @@ impl World {
     }
 }
 
-/// The address of word 0 of a frame.
+/// The address of word 0 of a frame, if no live word is below the frame.
 fn first_word(frame: Frame, safepoint: &Safepoint) -> Option<usize> {
     match (frame.fp, safepoint.frame_words) {
-        (Some(fp), Some(words)) => Some(fp - words as usize * WORD),
+        (Some(fp), Some(words)) => {
+            let first = fp - words as usize * WORD;
+            let mut slots = safepoint
+                .live
+                .iter()
+                .map(|&slot| first + slot as usize * WORD);
+            slots.all(|slot| frame.sp <= Some(slot)).then_some(first)
+        }
         _ => frame.sp,
     }
 }

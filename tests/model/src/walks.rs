@@ -37,6 +37,8 @@ pub(crate) enum Addresses {
     /// The frame pointer where the size is known, and the stack pointer elsewhere.
     Enough,
     Neither,
+    /// Frames are two words smaller than their stack maps say.
+    Shrunk,
 }
 
 /// How a host looks for frames.
@@ -57,7 +59,9 @@ pub(crate) const STOPPED: WalkEnd = WalkEnd::stopped("this case wants it so", No
 
 impl Manner {
     pub(crate) fn arbitrary(faulty: bool, u: &mut Unstructured<'_>) -> Result<Self> {
-        use Addresses::{Both, Enough, FramePointer, MovedStackPointer, Neither, StackPointer};
+        use Addresses::{
+            Both, Enough, FramePointer, MovedStackPointer, Neither, Shrunk, StackPointer,
+        };
         let view = *u.choose(&[View::Activations, View::RunningStack, View::Stacks])?;
         let mut addresses = *u.choose(&[Both, StackPointer, MovedStackPointer, Enough])?;
         let mut cut = None;
@@ -65,7 +69,7 @@ impl Manner {
             cut = Some((u.arbitrary()?, *u.choose(&[WalkEnd::Unproven, STOPPED])?));
         }
         if faulty && u.ratio(1, 8)? {
-            addresses = *u.choose(&[FramePointer, Neither])?;
+            addresses = *u.choose(&[FramePointer, Neither, Shrunk])?;
         }
         Ok(Self {
             view,
@@ -145,13 +149,15 @@ impl Manner {
             Addresses::Both => (Some(frame.sp), Some(frame.fp)),
             Addresses::FramePointer => (None, Some(frame.fp)),
             Addresses::Neither => (None, None),
+            Addresses::Shrunk if frame.size_is_known => (Some(frame.sp + 2 * WORD), Some(frame.fp)),
             Addresses::MovedStackPointer if frame.size_is_known => {
                 (Some(frame.sp - WORD), Some(frame.fp))
             }
             Addresses::Enough if frame.size_is_known => (None, Some(frame.fp)),
-            Addresses::StackPointer | Addresses::MovedStackPointer | Addresses::Enough => {
-                (Some(frame.sp), None)
-            }
+            Addresses::StackPointer
+            | Addresses::MovedStackPointer
+            | Addresses::Enough
+            | Addresses::Shrunk => (Some(frame.sp), None),
         };
         if self.tells_compiled || missing {
             Frame::of_compiled_code(frame.pc, sp, fp)

@@ -162,6 +162,24 @@ fn an_undeclared_call_keeps_everything_where_matching_is_strict() {
     assert_eq!(collect_at(Matching::Exact, 1), GcOutcome::Swept);
 }
 
+/// Defect: null words and stale ones below a frame were read in place of its own, and what it held
+/// was freed.
+#[test]
+fn a_frame_that_is_smaller_than_its_stack_map_keeps_everything() {
+    for verifying in [false, true] {
+        let mut host = Host::new();
+        host.push_frame(&[0]);
+        let held = host.object();
+        host.stack[0][2] = held;
+        host.table.set_verification(verifying);
+        let frame = host.frames()[0];
+        let sp = frame.sp.map(|sp| sp + 2 * WORD);
+        let frame = Frame::of_compiled_code(frame.pc, sp, frame.fp);
+        let report = host.collect_frames(vec![frame], WalkEnd::Complete);
+        assert_kept(&host, &report, GcOutcome::KeptUnreadable { pc: frame.pc });
+    }
+}
+
 #[test]
 fn a_frame_without_usable_address_keeps_everything() {
     for fp in [None, Some(8 * WORD + 1), Some(WORD)] {
