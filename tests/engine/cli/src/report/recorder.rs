@@ -374,7 +374,7 @@ fn hint(outcome: GcOutcome) -> Option<&'static str> {
         }
         GcOutcome::KeptUnreadable { .. } => {
             "The walker gives only the frame pointer, and the stack map does not know the frame's \
-             size."
+             size; or the stack map has too large a frame."
         }
         GcOutcome::KeptUncovered => {
             "The walker cannot see past some frame, or Wasm is suspended on another stack."
