@@ -1,7 +1,7 @@
 //! Return addresses: which words of a frame are live there?
 
 use crate::hash;
-use crate::layout::{WORD, WORD_BYTES};
+use crate::layout::WORD;
 use crate::module_maps::Found;
 use crate::registry::Reading;
 use crate::stack_map::StackMap;
@@ -10,16 +10,11 @@ use core::mem::MaybeUninit;
 /// What a walk needs to know of a return address.
 #[derive(Clone, Copy)]
 pub(crate) struct Site<'m> {
-    /// Bytes from word 0 of the frame to its frame pointer; [`UNKNOWN`] if the stack map does not
-    /// tell.
+    /// As the stack map has them.
     frame_bytes: u32,
-    /// Bytes from the first live word to the frame pointer.
     reach: u32,
     live: Live<'m>,
 }
-
-/// The size of no frame.
-const UNKNOWN: u32 = u32::MAX;
 
 /// The words that are live at a return address.
 #[derive(Clone, Copy)]
@@ -51,18 +46,11 @@ impl<'m> Site<'m> {
                 _ => (Some(map), Live::Many(map)),
             },
         };
-        let mut site = Self {
-            frame_bytes: UNKNOWN,
-            reach: 0,
+        Self {
+            frame_bytes: map.map_or(StackMap::UNKNOWN, StackMap::frame_bytes),
+            reach: map.map_or(0, StackMap::reach),
             live,
-        };
-        if let Some((map, words)) = map.and_then(|map| Some((map, map.frame_words()?))) {
-            let first = map.live_words().next().unwrap_or(words);
-            // It does not overflow: a stack map has at most 16 Mi words.
-            site.frame_bytes = words * WORD_BYTES;
-            site.reach = (words - first) * WORD_BYTES;
         }
-        site
     }
 
     /// Whether the frame is one of Wasm in which nothing is live.
@@ -87,7 +75,7 @@ impl<'m> Site<'m> {
     #[inline]
     pub(crate) fn first_word(&self, sp: usize, fp: Option<usize>) -> Option<usize> {
         let address = match fp {
-            Some(fp) if self.frame_bytes != UNKNOWN => {
+            Some(fp) if self.frame_bytes != StackMap::UNKNOWN => {
                 let first_live = fp.wrapping_sub(self.reach as usize);
                 let address = fp.checked_sub(self.frame_bytes as usize);
                 address.filter(|_| sp <= first_live || sp == usize::MAX)

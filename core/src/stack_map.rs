@@ -29,7 +29,10 @@ use core::fmt;
 /// ```
 #[derive(Clone, Debug)]
 pub struct StackMap {
-    frame_words: Option<u32>,
+    /// Bytes from word 0 to the frame pointer; [`UNKNOWN`](Self::UNKNOWN) if nobody knows.
+    frame_bytes: u32,
+    /// Bytes from the first live word to the frame pointer, if that is known.
+    reach: u32,
     live: Bits,
 }
 
@@ -80,6 +83,9 @@ impl core::error::Error for StackMapError {}
 const MAX_WORDS: u32 = 1 << 24;
 
 impl StackMap {
+    /// The size of a frame that is not known.
+    pub(crate) const UNKNOWN: u32 = u32::MAX;
+
     /// Makes a map of `live_words`, counted from the stack pointer.
     ///
     /// `frame_words` is the distance from the stack pointer to the frame
@@ -98,6 +104,7 @@ impl StackMap {
             return Err(StackMapError::TooLarge);
         }
         let (mut first, mut rest) = (0_u64, Vec::new());
+        let mut lowest = frame_words.unwrap_or(0);
         for word in live_words {
             if frame_words.is_some_and(|frame| word >= frame) {
                 return Err(StackMapError::OutsideFrame);
@@ -105,6 +112,7 @@ impl StackMap {
             if word >= MAX_WORDS {
                 return Err(StackMapError::TooLarge);
             }
+            lowest = lowest.min(word);
             let (index, bit) = ((word / 64) as usize, 1 << (word % 64));
             match index.checked_sub(1) {
                 None => first |= bit,
@@ -119,7 +127,12 @@ impl StackMap {
             rest.insert(0, first);
             Bits::Heap(rest)
         };
-        Ok(Self { frame_words, live })
+        // Nothing overflows: a frame has at most 16 Mi words.
+        Ok(Self {
+            frame_bytes: frame_words.map_or(Self::UNKNOWN, |words| words * WORD_BYTES),
+            reach: frame_words.map_or(0, |words| (words - lowest) * WORD_BYTES),
+            live,
+        })
     }
 
     /// Makes a map of byte offsets from the stack pointer.
@@ -147,7 +160,19 @@ impl StackMap {
     /// Words between the stack pointer and the frame pointer, where known.
     #[must_use]
     pub fn frame_words(&self) -> Option<u32> {
-        self.frame_words
+        (self.frame_bytes != Self::UNKNOWN).then_some(self.frame_bytes / WORD_BYTES)
+    }
+
+    /// Bytes from word 0 of the frame to its frame pointer, or [`UNKNOWN`](Self::UNKNOWN).
+    #[inline]
+    pub(crate) fn frame_bytes(&self) -> u32 {
+        self.frame_bytes
+    }
+
+    /// Bytes from the first live word to the frame pointer, if that is known.
+    #[inline]
+    pub(crate) fn reach(&self) -> u32 {
+        self.reach
     }
 
     /// The live words, counted from the stack pointer, in rising order.
@@ -173,14 +198,15 @@ impl StackMap {
 
     /// A map of a frame of unknown size in which nothing is live.
     pub(crate) const EMPTY: Self = Self {
-        frame_words: None,
+        frame_bytes: Self::UNKNOWN,
+        reach: 0,
         live: Bits::Inline(0),
     };
 
     /// Orders maps by everything that equality looks at.
     #[inline(never)]
     pub(crate) fn content_cmp(&self, other: &Self) -> Ordering {
-        (self.frame_words, self.blocks()).cmp(&(other.frame_words, other.blocks()))
+        (self.frame_bytes, self.blocks()).cmp(&(other.frame_bytes, other.blocks()))
     }
 
     /// The live words as bits, 64 words a block.
