@@ -95,14 +95,17 @@ impl StackMap {
     ///
     /// # Errors
     ///
-    /// A word outside the frame, a frame or word beyond the 16 Mi-th word, or no memory.
+    /// A word outside the frame, a frame of 4 GiB, a word beyond the 16 Mi-th, or no memory.
     pub fn new(
         frame_words: Option<u32>,
         live_words: impl IntoIterator<Item = u32>,
     ) -> Result<Self, StackMapError> {
-        if frame_words.is_some_and(|frame| frame > MAX_WORDS) {
-            return Err(StackMapError::TooLarge);
-        }
+        let frame_bytes = match frame_words {
+            Some(words) => words
+                .checked_mul(WORD_BYTES)
+                .ok_or(StackMapError::TooLarge)?,
+            None => Self::UNKNOWN,
+        };
         let (mut first, mut rest) = (0_u64, Vec::new());
         let mut lowest = frame_words.unwrap_or(0);
         for word in live_words {
@@ -127,10 +130,9 @@ impl StackMap {
             rest.insert(0, first);
             Bits::Heap(rest)
         };
-        // Nothing overflows: a frame has at most 16 Mi words.
         Ok(Self {
-            frame_bytes: frame_words.map_or(Self::UNKNOWN, |words| words * WORD_BYTES),
-            reach: frame_words.map_or(0, |words| (words - lowest) * WORD_BYTES),
+            frame_bytes,
+            reach: frame_bytes - lowest * WORD_BYTES,
             live,
         })
     }
@@ -271,8 +273,9 @@ mod tests {
             StackMap::new(None, [u32::MAX]),
             Err(StackMapError::TooLarge)
         );
-        assert!(StackMap::new(Some(MAX_WORDS), [MAX_WORDS - 1]).is_ok());
-        let larger = StackMap::new(Some(MAX_WORDS + 1), [0]);
+        let most = u32::MAX / WORD_BYTES;
+        assert!(StackMap::new(Some(most), [0]).is_ok());
+        let larger = StackMap::new(Some(most + 1), [0]);
         assert_eq!(larger, Err(StackMapError::TooLarge));
     }
 
