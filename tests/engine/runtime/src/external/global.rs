@@ -114,6 +114,29 @@ mod tests {
         assert_eq!(alive.count(), 0);
     }
 
+    /// Defect: a destructor found its own object in the global, and ended it once more.
+    #[test]
+    fn a_destructor_finds_the_new_value_and_may_replace_it() {
+        let (store, alive) = (store(), Alive::default());
+        let ty = GlobalType {
+            value: ValType::ExternRef,
+            mutable: true,
+        };
+        let global = Global::new(&store, ty, &Val::ExternRef(None)).unwrap();
+        let (weak, others) = (store.downgrade(), alive.clone());
+        let dying = alive.dying_with(move || {
+            let store = weak.upgrade().expect("the test has it");
+            let new = global.value(&store).unwrap();
+            assert_eq!((object(&new).is_some(), others.count()), (true, 1));
+            drop(new);
+            global.set(&store, &Val::ExternRef(None)).unwrap();
+        });
+        global.set(&store, &Val::ExternRef(Some(dying))).unwrap();
+        global.set(&store, &alive.val()).unwrap();
+        assert!(object(&global.value(&store).unwrap()).is_none());
+        assert_eq!(alive.count(), 0);
+    }
+
     #[test]
     fn mutability_and_type_are_checked() {
         let store = store();
