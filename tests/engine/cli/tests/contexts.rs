@@ -142,8 +142,10 @@ fn stores_that_call_each_other_free_nothing_of_the_other_one() {
                 let run = |stack| call_each_other(engines, walker, (zeal, allowed), stack);
                 let found = on_guest_stack(1 << 20, run).unwrap();
                 let (breaks, foreign) = (found.contract_breaks, found.foreign_roots);
-                match (walker, allowed) {
-                    (WalkerKind::Activations, _) => {
+                // Without verification a walk ends at the oldest canary of its own store.
+                let sees_others = walker != WalkerKind::Activations && cfg!(debug_assertions);
+                match (sees_others, allowed) {
+                    (false, _) => {
                         assert_eq!((breaks, foreign), (0, 0), "sees its own frames only");
                         assert_eq!(found.kept, 0);
                     }
