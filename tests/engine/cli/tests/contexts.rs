@@ -159,3 +159,52 @@ fn stores_that_call_each_other_free_nothing_of_the_other_one() {
         }
     }
 }
+
+/// A call has no canary where the walker needs none. A walker that does, and is set meanwhile, would
+/// take the canary of a younger call for the oldest.
+#[test]
+fn a_walker_that_is_set_during_a_call_waits_for_its_end() {
+    const GUEST: &str = r#"(module
+      (import "host" "new" (func $new (param i64) (result externref)))
+      (import "host" "value" (func $value (param externref) (result i64)))
+      (import "host" "gc" (func $gc))
+      (import "test" "switch" (func $switch))
+      (func (export "collect") (call $gc))
+      (func (export "main") (result i64)
+        (local $mine externref)
+        (local.set $mine (call $new (i64.const 7)))
+        (call $switch)
+        (call $value (local.get $mine))))"#;
+    let value = on_guest_stack(1 << 20, |stack| {
+        let settings = Settings::new(WalkerKind::Activations, stack.clone());
+        let mut session = Session::new(&settings).unwrap();
+        // A table that verifies would walk on, and find the older call.
+        session.store().context().table.set_verification(false);
+        let collect = Rc::new(OnceCell::<Func>::new());
+        let later = Rc::clone(&collect);
+        let weak = session.store().downgrade();
+        let ty = FuncType::new([], []);
+        let switch = Func::host(session.store(), ty, move |_, _, _| {
+            let store = weak.upgrade().unwrap();
+            let walker = WalkerKind::Backtrace.build(&store, stack.clone()).unwrap();
+            store.set_walker(walker);
+            let collect = later.get().unwrap();
+            collect.call(&store, &[]).map_err(Trap::host)?;
+            Ok(())
+        });
+        session
+            .linker()
+            .define("test", "switch", switch.unwrap())
+            .unwrap();
+        let compiled = session.compile(&assemble(GUEST).unwrap()).unwrap();
+        let instance = session.instantiate(compiled).unwrap();
+        let func = |name| instance.export(name).and_then(Extern::into_func).unwrap();
+        collect.set(func("collect")).unwrap();
+        let results = func("main").call(session.store(), &[]).unwrap();
+        let [Val::I64(value)] = results[..] else {
+            panic!("{results:?}");
+        };
+        value
+    });
+    assert_eq!(value.unwrap(), 7);
+}

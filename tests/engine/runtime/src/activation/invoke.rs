@@ -28,10 +28,13 @@ pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) ->
             let limit = stack_pointer.saturating_sub(store.limits().stack_bytes);
             context.stack_limit.set(limit.max(1));
         }
-        // SAFETY: the guard is dropped before the canary, however the call ends. The caller of this
-        // function is a frame above it.
-        let _canary = unsafe { context.table.set_stack_canary(canary) };
-        let engine = store.inner().stacks.engine();
+        let inner = store.inner();
+        let _canary = inner.calls_have_canaries.get().then(|| {
+            // SAFETY: the guard is dropped before the canary, however the call ends. The caller of
+            // this function is a frame above it.
+            unsafe { context.table.set_stack_canary(canary) }
+        });
+        let engine = inner.stacks.engine();
         // SAFETY: a Wasm function of this store, for whose type the caller passes slots.
         unsafe { engine.call(context, func, slots, call_by_number) }
     } else {

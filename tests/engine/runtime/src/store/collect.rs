@@ -67,21 +67,19 @@ fn mark_new_stacks(
 // Safe code of the host may ask for a collection at any time, because this crate keeps the contract
 // of `gc`:
 //
-// - Only `invoke` enters compiled code, and it sets the canary.
+// - Only `invoke` enters compiled code, and it sets the canary where a walker needs it.
 // - Compiled code leaves only through exit trampolines, which complete the activation record.
 // - A reference gets into a frame only after `insert`, or after an insertion by compiled code.
 // - A module's stack maps are registered before its code can run.
 impl StoreInner {
     /// The host's walker, or the store's own where the host has none.
     ///
-    /// Where no Wasm of this store is active, its records prove it. Other walkers cannot.
+    /// Where no Wasm of this store is active, its records prove it. Other walkers cannot, and some
+    /// need the canary of each call.
     fn walker(&self) -> StoreWalker<'_> {
         let stacks = AllStacks::new(&self.context, &self.stacks);
         match &*self.walker.borrow() {
-            Some(walker)
-                if self.activations().walk(&mut |_| ControlFlow::Break(()))
-                    != WalkEnd::Complete =>
-            {
+            Some(walker) if self.is_seen_by(&**walker) => {
                 StoreWalker::Host(Rc::clone(walker), &self.stacks)
             }
             _ => match NativeStacks::new(stacks) {
@@ -93,6 +91,22 @@ impl StoreInner {
                 None => unreachable!("the machine is the only engine"),
             },
         }
+    }
+
+    /// Whether calls into Wasm are in progress, and each has a canary or the walker needs none.
+    fn is_seen_by(&self, walker: &dyn StackWalker) -> bool {
+        if self.is_idle() {
+            // Those that begin from now on have one.
+            self.has_bare_calls.set(false);
+            return false;
+        }
+        walker.proves_end() || !self.has_bare_calls.get()
+    }
+
+    /// Whether no call into Wasm is in progress.
+    pub(crate) fn is_idle(&self) -> bool {
+        let end = self.activations().walk(&mut |_| ControlFlow::Break(()));
+        end == WalkEnd::Complete
     }
 
     /// The walker over the records of all stacks.

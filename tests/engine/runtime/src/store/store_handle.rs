@@ -97,8 +97,13 @@ impl Store {
 
     /// Finds stack frames with `walker` from now on.
     ///
-    /// A new store finds them from its own activation records.
+    /// A new store finds them from its own activation records, and goes on with these until the
+    /// calls have ended that are in progress: they have no canary, which the walker may need.
     pub fn set_walker(&self, walker: Rc<dyn StackWalker>) {
+        let need_canaries = !walker.proves_end();
+        if !self.inner.calls_have_canaries.replace(need_canaries) && need_canaries {
+            self.inner.has_bare_calls.set(!self.inner.is_idle());
+        }
         let before = self.inner.walker.replace(Some(walker));
         drop(before);
     }

@@ -36,6 +36,11 @@ pub(crate) struct StoreInner {
     pub(crate) stacks: Stacks,
     /// `None` stands for a walker over the activation records of the store's stacks.
     pub(crate) walker: RefCell<Option<Rc<dyn StackWalker>>>,
+    /// Whether calls into Wasm set a canary. Walkers that prove their walks need none, as the
+    /// store's own records.
+    pub(crate) calls_have_canaries: Cell<bool>,
+    /// Whether calls without a canary may be in progress, which only the records prove to be seen.
+    pub(crate) has_bare_calls: Cell<bool>,
     pub(crate) reporter: RefCell<Option<Rc<Reporter>>>,
     pub(crate) observer: RefCell<Option<Rc<RefCell<dyn Observer>>>>,
     pub(crate) zeal: Cell<bool>,
@@ -80,6 +85,8 @@ impl StoreInner {
             engine,
             stacks: Stacks::new(stack),
             walker: RefCell::new(None),
+            calls_have_canaries: Cell::new(false),
+            has_bare_calls: Cell::new(false),
             reporter: RefCell::new(None),
             observer: RefCell::new(None),
             zeal: Cell::new(false),
