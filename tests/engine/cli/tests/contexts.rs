@@ -160,8 +160,8 @@ fn stores_that_call_each_other_free_nothing_of_the_other_one() {
     }
 }
 
-/// A call has no canary where the walker needs none. A walker that does, and is set meanwhile, would
-/// take the canary of a younger call for the oldest.
+/// A call has no canary where the walker needs none. A walker that needs it, and is set meanwhile,
+/// would take the canary of a younger call for the oldest.
 #[test]
 fn a_walker_that_is_set_during_a_call_waits_for_its_end() {
     const GUEST: &str = r#"(module
