@@ -249,8 +249,8 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
             new_stack,
         } = frame;
         let place = sp.or(fp);
-        // No word is at an address that is not known: it is misaligned.
-        let sp = sp.unwrap_or(usize::MAX);
+        // An address that is not known is that of no frame.
+        let sp = sp.unwrap_or(0);
         if !self.coverage.pass(place) {
             // SAFETY: the caller guarantees a true frame and its map.
             return unsafe { self.read_at_canary(pc, place, sp, fp, compiled, new_stack) };

@@ -239,7 +239,7 @@ impl Recording {
         let live = || map.into_iter().flat_map(StackMap::live_words);
         let (live_words, first) = (live().count(), self.slots.len());
         self.frames.try_reserve(1).ok()?;
-        if let Some(start) = Site::new(found).first_word(frame.sp.unwrap_or(usize::MAX), frame.fp) {
+        if let Some(start) = Site::new(found).first_word(frame.sp.unwrap_or(0), frame.fp) {
             self.slots.try_reserve(live_words).ok()?;
             self.slots.extend(live().map(|word| {
                 let address = start + word as usize * WORD;

@@ -71,16 +71,16 @@ impl<'m> Site<'m> {
     /// larger frame. Word 0 may be: a tail call of the callee to a function with fewer stack
     /// arguments raises `sp`, but past no word that is live.
     ///
-    /// An `sp` that is not known is `usize::MAX`, which is misaligned.
+    /// An `sp` that is not known is 0, where no frame is.
     #[inline]
     pub(crate) fn first_word(&self, sp: usize, fp: Option<usize>) -> Option<usize> {
         let address = match fp {
             Some(fp) if self.frame_bytes != StackMap::UNKNOWN => {
                 let first_live = fp.wrapping_sub(self.reach as usize);
                 let address = fp.checked_sub(self.frame_bytes as usize);
-                address.filter(|_| sp <= first_live || sp == usize::MAX)
+                address.filter(|_| sp <= first_live)
             }
-            _ => Some(sp),
+            _ => (sp != 0).then_some(sp),
         };
         address.filter(|address| address.is_multiple_of(WORD))
     }
@@ -161,7 +161,7 @@ mod tests {
     ) -> Option<usize> {
         let map = StackMap::new(frame_words, [live]).unwrap();
         let site = Site::new(Found::Wasm(Some(&map)));
-        site.first_word(sp.unwrap_or(usize::MAX), fp)
+        site.first_word(sp.unwrap_or(0), fp)
     }
 
     #[test]
