@@ -100,7 +100,7 @@ impl StoreInner {
             self.has_bare_calls.set(false);
             return false;
         }
-        walker.proves_end() || !self.has_bare_calls.get()
+        !self.has_bare_calls.get() || walker.proves_end()
     }
 
     /// Whether no call into Wasm is in progress.
