@@ -206,6 +206,15 @@ fn a_logger_may_clone_drop_insert_and_collect() {
             host.table.insert_without_gc(VMExternRef::new(4));
             host.table.insert_without_gc(held.clone());
             host.collect(WalkEnd::Complete);
+            // Another table finds marks of this one's collection, if there are any.
+            let other = VMExternRefActivationsTable::new();
+            other.insert_without_gc(held.clone());
+            // SAFETY: no frame holds what this table has.
+            let report = unsafe {
+                let nothing = RecordedWalker::new(vec![], WalkEnd::Complete);
+                gc(&host.registry, &other, &nothing)
+            };
+            assert_eq!(report.outcome, GcOutcome::Swept);
         })));
         let report = host.collect(WalkEnd::Complete);
         MEDDLE.set(None);
