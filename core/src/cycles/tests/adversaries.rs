@@ -521,3 +521,24 @@ fn suspects_are_those_of_one_collector() {
     assert_eq!(stage.gone.borrow().len(), 3);
     redeem(&nested);
 }
+
+#[test]
+fn a_collection_within_another_leaves_the_boxes_of_that_alone() {
+    let (one, other) = (Stage::new(), Stage::new());
+    // In both orders, whichever of the collectors lies at the lower address.
+    for (outer, inner) in [(&one, &other), (&other, &one)] {
+        let within = Rc::clone(&inner.collector);
+        let traced = outer.evil();
+        Evil::of(&traced)
+            .on_trace
+            .replace(Some(Box::new(move |_, _| {
+                let report = within.collect();
+                assert_eq!((report.boxes, report.unlinked), (1, 0));
+            })));
+        let held = inner.evil();
+        Evil::of(&held).links.borrow_mut().push(traced);
+        assert_freed(&outer.collector.collect(), 1, 0);
+        drop(held);
+        assert_eq!((outer.gone.take().len(), inner.gone.take().len()), (1, 1));
+    }
+}
