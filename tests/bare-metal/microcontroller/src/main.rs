@@ -25,9 +25,6 @@ const STACK_BYTES: usize = 33 << 10;
 /// Bytes of the interpreter's stack.
 const INTERPRETER_STACK_BYTES: usize = 18 << 10;
 
-/// Bytes without access below the stack.
-const GUARD_BYTES: usize = 64 << 10;
-
 #[global_allocator]
 static HEAP: MeasuredHeap<TwoHeaps> = MeasuredHeap::new(TwoHeaps::new());
 
@@ -36,6 +33,7 @@ unsafe extern "C" {
     static mut heap_end: u8;
     static mut guests_start: u8;
     static mut guests_end: u8;
+    static guard_bottom: u8;
     static stack_bottom: u8;
 }
 
@@ -61,8 +59,8 @@ extern "C" fn kernel_main() -> ! {
 /// The exception vectors lead here.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_fault(cause: usize, pc: usize, address: usize, sp: usize) -> ! {
-    let bottom = (&raw const stack_bottom).addr();
-    let overflowed = (bottom - GUARD_BYTES..bottom).contains(&sp);
+    let guard = (&raw const guard_bottom).addr()..(&raw const stack_bottom).addr();
+    let overflowed = guard.contains(&sp);
     let what = if overflowed {
         "stack overflow"
     } else {

@@ -98,14 +98,15 @@ mod tests {
     use crate::value::Val;
     use vmexternref_engine_abi::{GlobalType, ValType};
 
+    const OBJECT: GlobalType = GlobalType {
+        value: ValType::ExternRef,
+        mutable: true,
+    };
+
     #[test]
     fn a_reference_is_counted_until_it_is_replaced() {
         let (store, alive) = (store(), Alive::default());
-        let ty = GlobalType {
-            value: ValType::ExternRef,
-            mutable: true,
-        };
-        let global = Global::new(&store, ty, &alive.val()).unwrap();
+        let global = Global::new(&store, OBJECT, &alive.val()).unwrap();
         assert!(object(&global.value(&store).unwrap()).is_some());
         assert_eq!(alive.count(), 1);
         global.set(&store, &alive.val()).unwrap();
@@ -118,11 +119,7 @@ mod tests {
     #[test]
     fn a_destructor_finds_the_new_value_and_may_replace_it() {
         let (store, alive) = (store(), Alive::default());
-        let ty = GlobalType {
-            value: ValType::ExternRef,
-            mutable: true,
-        };
-        let global = Global::new(&store, ty, &Val::ExternRef(None)).unwrap();
+        let global = Global::new(&store, OBJECT, &Val::ExternRef(None)).unwrap();
         let (weak, others) = (store.downgrade(), alive.clone());
         let dying = alive.dying_with(move || {
             let store = weak.upgrade().expect("the test has it");

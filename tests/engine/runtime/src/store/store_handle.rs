@@ -97,8 +97,9 @@ impl Store {
 
     /// Finds stack frames with `walker` from now on.
     ///
-    /// A new store finds them from its own activation records, and goes on with these until the
-    /// calls have ended that are in progress: they have no canary, which the walker may need.
+    /// A new store finds them from its own activation records. If calls are in progress that have
+    /// no canary, which the walker needs, it goes on with these until a collection finds no call in
+    /// progress.
     pub fn set_walker(&self, walker: Rc<dyn StackWalker>) {
         let need_canaries = !walker.proves_end();
         if !self.inner.calls_have_canaries.replace(need_canaries) && need_canaries {
