@@ -7,7 +7,7 @@ use crate::layout::WORD;
 use crate::ref_count::abort;
 use crate::registry::Reading;
 use crate::report::GcOutcome;
-use crate::site::{Live, RecentSites, ones};
+use crate::site::{Live, RecentSites, Remembered, ones};
 use crate::stack_map::StackMap;
 use crate::walker::{Frame, StackWalker, WalkEnd};
 use core::ops::ControlFlow;
@@ -255,10 +255,13 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
             // SAFETY: the caller guarantees a true frame and its map.
             return unsafe { self.read_at_canary(pc, place, sp, fp, compiled, new_stack) };
         }
-        match self.recent.get(pc) {
-            Some(site) if site.holds_nothing() => self.walked.frames += 1,
+        match self.recent.find(pc) {
+            // SAFETY: the place was found just now.
+            Some(place) if unsafe { self.recent.get(place) }.1.holds_nothing() => {
+                self.walked.frames += 1;
+            }
             // SAFETY: the caller guarantees a true frame and its map.
-            _ => unsafe { self.read_frame(pc, sp, fp, compiled) },
+            found => unsafe { self.read_found(found, pc, sp, fp, compiled) },
         }
         ControlFlow::Continue(())
     }
@@ -284,12 +287,35 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
             return ControlFlow::Break(());
         }
         let before = self.walked.other_frames;
+        let found = self.recent.find(pc);
         // SAFETY: the caller guarantees a true frame and its map.
-        unsafe { self.read_frame(pc, sp, fp, compiled) };
+        unsafe { self.read_found(found, pc, sp, fp, compiled) };
         if self.coverage.is_whole() && self.walked.other_frames == before {
             self.walked.outside_canaries = Some(pc);
         }
         ControlFlow::Continue(())
+    }
+
+    /// Visits the live words of a frame, whether or not its return address is remembered.
+    ///
+    /// # Safety
+    ///
+    /// As for [`read`](Self::read). `found` is where `pc` is remembered.
+    #[inline]
+    unsafe fn read_found(
+        &mut self,
+        found: Option<Remembered>,
+        pc: usize,
+        sp: usize,
+        fp: Option<usize>,
+        compiled: bool,
+    ) {
+        match found {
+            // SAFETY: the caller keeps the contract.
+            Some(place) => unsafe { self.read_frame(place, sp, fp, compiled) },
+            // SAFETY: as above.
+            None => unsafe { self.read_new_frame(pc, sp, fp, compiled) },
+        }
     }
 
     /// Visits the live words of a frame that are not null.
@@ -298,13 +324,17 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
     ///
     /// # Safety
     ///
-    /// As for [`read`](Self::read).
+    /// As for [`read`](Self::read). The frame's return address was remembered at `place`.
     #[inline(never)]
-    unsafe fn read_frame(&mut self, pc: usize, sp: usize, fp: Option<usize>, compiled: bool) {
-        let Some(site) = self.recent.get(pc) else {
-            // SAFETY: the caller keeps the contract.
-            return unsafe { self.read_new_frame(pc, sp, fp, compiled) };
-        };
+    unsafe fn read_frame(
+        &mut self,
+        place: Remembered,
+        sp: usize,
+        fp: Option<usize>,
+        compiled: bool,
+    ) {
+        // SAFETY: the caller found the place in the same value.
+        let (pc, site) = unsafe { self.recent.get(place) };
         self.walked.frames += 1;
         let first_word = site.first_word(sp, fp);
         match *site.live() {
@@ -336,12 +366,14 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
     #[cold]
     #[inline(never)]
     unsafe fn read_new_frame(&mut self, pc: usize, sp: usize, fp: Option<usize>, compiled: bool) {
-        if self.recent.look_up(pc, self.modules).holds_nothing() {
+        let place = self.recent.look_up(pc, self.modules);
+        // SAFETY: the place is from the same value.
+        if unsafe { self.recent.get(place) }.1.holds_nothing() {
             self.walked.frames += 1;
             return;
         }
         // SAFETY: the caller keeps the contract.
-        unsafe { self.read_frame(pc, sp, fp, compiled) }
+        unsafe { self.read_frame(place, sp, fp, compiled) }
     }
 
     /// Visits those words of `block` that are not null.
@@ -352,7 +384,7 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
     #[inline(always)]
     unsafe fn read_few(&mut self, start: usize, block: u64, pc: usize) {
         // Added up in registers: the next root would wait for a sum in memory.
-        let (mut rest, mut roots, mut marks) = (block, 0, 0);
+        let (mut rest, mut roots, mut old_marks) = (block, 0, 0);
         while OFTEN && rest != 0 {
             let slot = start + rest.trailing_zeros() as usize * WORD;
             // SAFETY: the caller guarantees that this word can be read.
@@ -362,12 +394,14 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
                     break;
                 };
                 roots += 1;
-                marks += usize::from(marked);
+                if !marked {
+                    old_marks += 1;
+                }
             }
             rest &= rest - 1;
         }
         self.walked.roots += roots;
-        self.walked.marks += marks;
+        self.walked.marks += roots - old_marks;
         if rest != 0 {
             let (faults, visit) = (&mut *self.faults, &mut self.visit);
             // SAFETY: the caller guarantees that these words can be read.

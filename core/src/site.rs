@@ -102,6 +102,10 @@ pub(crate) fn ones(block: u64) -> u32 {
 /// A recursion has few, however deep it is.
 const RECENT: usize = 16;
 
+/// Where [`RecentSites`] remember a return address.
+#[derive(Clone, Copy)]
+pub(crate) struct Remembered(usize);
+
 /// What the return addresses that a walk met last turned out to be.
 ///
 /// Each has one place, which it shares with others. An empty place has an address that belongs to
@@ -123,23 +127,36 @@ impl<'m> RecentSites<'m> {
         }
     }
 
-    /// What is remembered of the return address `pc`.
+    /// Where the return address `pc` is remembered, if it is.
     #[inline]
-    pub(crate) fn get(&self, pc: usize) -> Option<&Site<'m>> {
+    pub(crate) fn find(&self, pc: usize) -> Option<Remembered> {
         let place = Self::place(pc);
-        // SAFETY: a place that has an address of its own was filled by `look_up`.
-        (self.pcs[place] == pc).then(|| unsafe { self.sites[place].assume_init_ref() })
+        (self.pcs[place] == pc).then_some(Remembered(place))
+    }
+
+    /// A return address that is remembered, and what it is.
+    ///
+    /// # Safety
+    ///
+    /// `place` is from this value.
+    #[inline]
+    pub(crate) unsafe fn get(&self, Remembered(place): Remembered) -> (usize, &Site<'m>) {
+        // SAFETY: only `find` and `look_up` of this value return a place, which `look_up` filled.
+        unsafe {
+            let site = self.sites.get_unchecked(place).assume_init_ref();
+            (*self.pcs.get_unchecked(place), site)
+        }
     }
 
     /// Asks the registry what the return address `pc` is, and remembers it.
     ///
     /// It is compiled once for all readers of frames.
     #[inline(never)]
-    pub(crate) fn look_up(&mut self, pc: usize, modules: &'m Reading<'_>) -> &Site<'m> {
+    pub(crate) fn look_up(&mut self, pc: usize, modules: &'m Reading<'_>) -> Remembered {
         let (place, found) = (Self::place(pc), modules.find(pc));
-        let site = self.sites[place].write(Site::new(found));
+        self.sites[place].write(Site::new(found));
         self.pcs[place] = pc;
-        site
+        Remembered(place)
     }
 
     #[inline]

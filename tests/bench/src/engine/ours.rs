@@ -161,7 +161,7 @@ fn call_empty(store: &Store, func: &Func) -> Result<(), Failure> {
 }
 
 /// Calls `func`, which returns its argument, with `reference`.
-#[inline]
+#[inline(always)]
 fn call_same(store: &Store, func: &Func, reference: &VMExternRef) -> Result<(), Failure> {
     store.reserve(1).map_err(no_memory)?;
     let mut slot = store.insert(reference.clone()).map_err(no_memory)?;

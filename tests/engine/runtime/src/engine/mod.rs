@@ -76,6 +76,46 @@ impl Engine {
             }
         }
     }
+
+    /// Calls a Wasm function through its entry trampoline, in an activation of its own.
+    ///
+    /// `host` does what bytecode calls the host for.
+    ///
+    /// # Errors
+    ///
+    /// After a trap. `Some` is a trap that the engine itself found; any other is recorded in the
+    /// store.
+    ///
+    /// # Safety
+    ///
+    /// - `func` is a Wasm function of the store of `context`. That store has this engine, and
+    ///   `stack` is the engine's for the stack that runs. `slots` are slots for the type of `func`.
+    ///   References among the arguments are in the activations table, and nothing has collected
+    ///   since they were inserted.
+    /// - `host` keeps the contract of the call for the arguments that the compiler passes.
+    #[inline(always)]
+    pub(crate) unsafe fn call(
+        &self,
+        stack: &EngineStack,
+        context: &VMStoreContext,
+        func: &VMFuncRef,
+        slots: *mut u64,
+        host: impl FnMut(HostCall, &Arguments) -> Result<u32, Abandoned>,
+    ) -> Result<(), Option<TrapCode>> {
+        match self {
+            Self::Native(_) => {
+                let _unused = (stack, host);
+                // SAFETY: the caller keeps the contract.
+                unsafe { native::call(&context.record, func, slots) }
+            }
+            #[cfg(feature = "pulley")]
+            Self::Pulley => {
+                let vm = stack.interpreter();
+                // SAFETY: the caller keeps the contract.
+                unsafe { pulley::call(vm, &context.record, func, slots, host) }
+            }
+        }
+    }
 }
 
 /// What an engine keeps for each stack.
@@ -119,43 +159,12 @@ impl EngineStack {
         }
     }
 
-    /// Calls a Wasm function through its entry trampoline, in an activation of its own.
-    ///
-    /// `host` does what bytecode calls the host for.
-    ///
-    /// # Errors
-    ///
-    /// After a trap. `Some` is a trap that the engine itself found; any other is recorded in the
-    /// store.
-    ///
-    /// # Safety
-    ///
-    /// - `func` is a Wasm function of the store of `context`, which has an engine of this kind.
-    ///   `slots` are slots for its type. References among the arguments are in the activations
-    ///   table, and nothing has collected since they were inserted.
-    /// - `host` keeps the contract of the call for the arguments that the compiler passes.
-    pub(crate) unsafe fn call(
-        &self,
-        context: &VMStoreContext,
-        func: &VMFuncRef,
-        slots: *mut u64,
-        host: impl FnMut(HostCall, &Arguments) -> Result<u32, Abandoned>,
-    ) -> Result<(), Option<TrapCode>> {
-        #[cfg(feature = "pulley")]
-        if let Some(vm) = self.interpreter() {
-            // SAFETY: the caller keeps the contract.
-            return unsafe { pulley::call(vm, &context.record, func, slots, host) };
-        }
-        let _unused = host;
-        // SAFETY: the caller keeps the contract.
-        unsafe { native::call(&context.record, func, slots) }
-    }
-
+    /// The interpreter of a stack of bytecode.
     #[cfg(feature = "pulley")]
-    fn interpreter(&self) -> Option<pulley::Running> {
+    fn interpreter(&self) -> pulley::Running {
         match &*self.0.borrow() {
-            Kind::Native => None,
-            Kind::Pulley(interpreter) => Some(interpreter.running()),
+            Kind::Native => unreachable!("the stacks of a store have its engine"),
+            Kind::Pulley(interpreter) => interpreter.running(),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn place(
 ///
 /// # Safety
 ///
-/// As for [`EngineStack::call`](super::EngineStack::call).
+/// As for [`Engine::call`](super::Engine::call).
 pub(super) unsafe fn call(
     record: &ActivationRecord,
     func: &VMFuncRef,

@@ -83,7 +83,7 @@ impl Running {
 ///
 /// # Safety
 ///
-/// As for [`EngineStack::call`](super::EngineStack::call), on an interpreter that outlives the
+/// As for [`Engine::call`](super::Engine::call), on an interpreter that outlives the
 /// call and has this record.
 // Not inlined, so that a call of machine code, beside it, stays small.
 #[inline(never)]
