@@ -261,7 +261,9 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
                 self.walked.frames += 1;
             }
             // SAFETY: the caller guarantees a true frame and its map.
-            found => unsafe { self.read_found(found, pc, sp, fp, compiled) },
+            Some(place) => unsafe { self.read_frame(place, sp, fp, compiled) },
+            // SAFETY: as above.
+            None => unsafe { self.read_new_frame(pc, sp, fp, compiled) },
         }
         ControlFlow::Continue(())
     }
@@ -287,35 +289,13 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
             return ControlFlow::Break(());
         }
         let before = self.walked.other_frames;
-        let found = self.recent.find(pc);
+        // Little code: such frames are few, or the table verifies.
         // SAFETY: the caller guarantees a true frame and its map.
-        unsafe { self.read_found(found, pc, sp, fp, compiled) };
+        unsafe { self.read_new_frame(pc, sp, fp, compiled) };
         if self.coverage.is_whole() && self.walked.other_frames == before {
             self.walked.outside_canaries = Some(pc);
         }
         ControlFlow::Continue(())
-    }
-
-    /// Visits the live words of a frame, whether or not its return address is remembered.
-    ///
-    /// # Safety
-    ///
-    /// As for [`read`](Self::read). `found` is where `pc` is remembered.
-    #[inline]
-    unsafe fn read_found(
-        &mut self,
-        found: Option<Remembered>,
-        pc: usize,
-        sp: usize,
-        fp: Option<usize>,
-        compiled: bool,
-    ) {
-        match found {
-            // SAFETY: the caller keeps the contract.
-            Some(place) => unsafe { self.read_frame(place, sp, fp, compiled) },
-            // SAFETY: as above.
-            None => unsafe { self.read_new_frame(pc, sp, fp, compiled) },
-        }
     }
 
     /// Visits the live words of a frame that are not null.
@@ -358,7 +338,7 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
         }
     }
 
-    /// Asks the registry for a frame's return address first.
+    /// Asks the registry for a frame's return address first, even if it is remembered.
     ///
     /// # Safety
     ///
