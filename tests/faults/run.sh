@@ -155,6 +155,13 @@ long_zeal() {
     return 1
 }
 
+# The engine at its limits, which are those of any build.
+long_limits() {
+    CARGO_TARGET_DIR=$work/build compile cargo build --quiet -p vmexternref-engine || return 2
+    ENGINE=$work/build/debug/vmexternref-engine attempt bash tests/checks/limits.sh && return 1
+    caught="limits: $(sed -n 's/^FAILED: //p' <<<"$said" | head -n 1)"
+}
+
 # A script of `tests/checks`. It compiles, too, so that one that does not end has caught nothing.
 long_script() {
     local code=0
@@ -169,7 +176,7 @@ long() {
     for check in "${@:2}"; do
         case $check in
         none) echo none && return 0 ;;
-        model | zeal | asan) (long_"$check" "$1" && echo "$caught") && return 0 ;;
+        model | zeal | asan | limits) (long_"$check" "$1" && echo "$caught") && return 0 ;;
         *) (long_script "$check" && echo "$caught") && return 0 ;;
         esac
     done
@@ -212,6 +219,11 @@ control() {
     done
 }
 
+# Whether the README has one row of the fault $1.
+has_row() {
+    [ "$(grep -c "^| $1 | " "$here/README.md")" = 1 ]
+}
+
 # The values of a key in all faults, each once.
 every() {
     sed -n "s/^$1: //p" "$here"/list/*.fault | tr ' ' '\n' | sort -u
@@ -247,6 +259,7 @@ case ${1-} in
 "")
     for fault in "$here"/list/*.fault; do
         count_run "$fault can be planted" perl "$here/plant.pl" "$fault" "$root"
+        count_run "$fault has a row in the README" has_row "$(basename -s .fault "$fault")"
     done
     mapfile -t names < <(few)
     ;;
