@@ -19,7 +19,7 @@ use core::num::NonZeroU32;
 use core::ops::Range;
 use functions::Functions;
 use interner::intern;
-use lists::{push, reserve};
+use lists::{push, reserve, sort};
 use safepoints::Safepoints;
 
 /// What a compiler knows of one module: its functions and safepoints.
@@ -161,12 +161,9 @@ impl ModuleStackMaps {
         base.checked_add(self.code_bytes as usize)
             .ok_or(RegisterError::AddressOverflow)?;
         let functions = Functions::new(self.functions)?;
-        let interned = intern(self.maps)?;
         let mut list = self.safepoints;
-        for (_, map) in &mut list {
-            *map = interned.place(*map).unwrap_or(NO_MAP);
-        }
-        let maps = interned.distinct;
+        sort(&mut list)?;
+        let maps = intern(self.maps, &mut list)?;
         let safepoints = Safepoints::new(self.matching, list, &maps, &functions)?;
         Ok(Module {
             start: base,

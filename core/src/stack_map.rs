@@ -1,8 +1,8 @@
 //! Which words of a frame hold live references.
 
+use crate::hash;
 use crate::layout::WORD_BYTES;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 use core::fmt;
 
 /// The words of one frame that are live references at one safepoint.
@@ -38,7 +38,7 @@ pub struct StackMap {
 
 impl PartialEq for StackMap {
     fn eq(&self, other: &Self) -> bool {
-        self.content_cmp(other).is_eq()
+        self.frame_bytes == other.frame_bytes && self.blocks() == other.blocks()
     }
 }
 
@@ -205,10 +205,19 @@ impl StackMap {
         live: Bits::Inline(0),
     };
 
-    /// Orders maps by everything that equality looks at.
+    /// The place of maps with this content in a table of `2^bits` places.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "both halves of a block are taken in"
+    )]
     #[inline(never)]
-    pub(crate) fn content_cmp(&self, other: &Self) -> Ordering {
-        (self.frame_bytes, self.blocks()).cmp(&(other.frame_bytes, other.blocks()))
+    pub(crate) fn place(&self, bits: u32) -> usize {
+        let mut content = self.frame_bytes as usize;
+        for &block in self.blocks() {
+            let (low, high) = (block as usize, (block >> 32) as usize);
+            content = hash::place(content, usize::BITS) ^ low ^ high.rotate_left(7);
+        }
+        hash::place(content, bits)
     }
 
     /// The live words as bits, 64 words a block.
@@ -297,14 +306,13 @@ mod tests {
         let a = StackMap::new(Some(100), [70, 3]).unwrap();
         let b = StackMap::new(Some(100), [3, 70, 3]).unwrap();
         assert_eq!(a, b);
-        assert_eq!(a.content_cmp(&b), Ordering::Equal);
+        assert_eq!(a.place(8), b.place(8));
         for other in [
             StackMap::new(None, [70, 3]).unwrap(),
             StackMap::new(Some(100), [70, 4]).unwrap(),
             StackMap::new(Some(100), [3]).unwrap(),
         ] {
             assert_ne!(a, other);
-            assert_ne!(a.content_cmp(&other), Ordering::Equal);
         }
     }
 }

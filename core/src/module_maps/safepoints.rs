@@ -4,7 +4,6 @@ use super::NO_MAP;
 use super::buckets::Buckets;
 use super::error::RegisterError;
 use super::functions::Functions;
-use super::lists::sort;
 use super::matching::Matching;
 use crate::stack_map::StackMap;
 use alloc::vec::Vec;
@@ -19,14 +18,16 @@ pub(crate) enum Safepoints {
 }
 
 impl Safepoints {
-    /// Checks `list`, whose indices are those of distinct `maps`.
+    /// Checks `list`, whose indices are those of `maps`.
+    ///
+    /// It is in rising order of offset, and of those with the same offset, safepoints without a map
+    /// come last.
     pub(super) fn new(
         matching: Matching,
         mut list: Vec<(u32, u32)>,
         maps: &[StackMap],
         functions: &Functions,
     ) -> Result<Self, RegisterError> {
-        sort(&mut list)?;
         let outside = |&(offset, _): &(u32, u32)| {
             // A call begins before where it returns to.
             let begins = u32::from(matching == Matching::NearestPreceding);
