@@ -101,7 +101,8 @@ done
 cargo_for() {
     local machine targets=()
     for machine in $1; do targets+=(--target "$(target_of "$machine")"); done
-    debian_cargo "$2" --locked -Zbuild-std --all-features "${targets[@]}" "${@:3}"
+    # With the `test` crate for documentation, too: else everything is compiled again for it.
+    debian_cargo "$2" --locked -Zbuild-std=std,test --all-features "${targets[@]}" "${@:3}"
 }
 
 # Builds the tests for the machines $1, a list with blanks, of the packages from $2 on. One build, because it uses both
