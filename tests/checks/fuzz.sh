@@ -10,7 +10,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+. tests/checks/install.bash
 . tests/checks/tally.bash
+# libFuzzer is C++.
+command -v c++ >/dev/null || install_packages g++
 
 features=()
 targets=(tests/fuzz/fuzz_targets/*.rs)
