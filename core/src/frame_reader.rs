@@ -256,12 +256,12 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
             return unsafe { self.read_at_canary(pc, place, sp, fp, compiled, new_stack) };
         }
         match self.recent.find(pc) {
-            // SAFETY: the place was found just now.
-            Some(place) if unsafe { self.recent.get(place) }.1.holds_nothing() => {
+            // SAFETY: `find` of the same value returned it.
+            Some(known) if unsafe { self.recent.get(known) }.1.holds_nothing() => {
                 self.walked.frames += 1;
             }
             // SAFETY: the caller guarantees a true frame and its map.
-            Some(place) => unsafe { self.read_frame(place, sp, fp, compiled) },
+            Some(known) => unsafe { self.read_frame(known, sp, fp, compiled) },
             // SAFETY: as above.
             None => unsafe { self.read_new_frame(pc, sp, fp, compiled) },
         }
@@ -304,17 +304,18 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
     ///
     /// # Safety
     ///
-    /// As for [`read`](Self::read). The frame's return address was remembered at `place`.
+    /// As for [`read`](Self::read). `known` is where the same value
+    /// remembers the frame's return address.
     #[inline(never)]
     unsafe fn read_frame(
         &mut self,
-        place: Remembered,
+        known: Remembered,
         sp: usize,
         fp: Option<usize>,
         compiled: bool,
     ) {
-        // SAFETY: the caller found the place in the same value.
-        let (pc, site) = unsafe { self.recent.get(place) };
+        // SAFETY: the caller guarantees that it is from the same value.
+        let (pc, site) = unsafe { self.recent.get(known) };
         self.walked.frames += 1;
         let first_word = site.first_word(sp, fp);
         match *site.live() {
@@ -346,14 +347,14 @@ impl<V: FnMut(Root) -> Visited, const OFTEN: bool> FrameReader<'_, V, OFTEN> {
     #[cold]
     #[inline(never)]
     unsafe fn read_new_frame(&mut self, pc: usize, sp: usize, fp: Option<usize>, compiled: bool) {
-        let place = self.recent.look_up(pc, self.modules);
-        // SAFETY: the place is from the same value.
-        if unsafe { self.recent.get(place) }.1.holds_nothing() {
+        let known = self.recent.look_up(pc, self.modules);
+        // SAFETY: `look_up` of the same value returned it.
+        if unsafe { self.recent.get(known) }.1.holds_nothing() {
             self.walked.frames += 1;
             return;
         }
         // SAFETY: the caller keeps the contract.
-        unsafe { self.read_frame(place, sp, fp, compiled) }
+        unsafe { self.read_frame(known, sp, fp, compiled) }
     }
 
     /// Visits those words of `block` that are not null.

@@ -89,8 +89,8 @@ impl StackMapRegistry {
 
     /// Registers a module whose code begins at address `base`.
     ///
-    /// The same module may be registered several times at the same address; it
-    /// stays until each registration is taken back.
+    /// The same module, declared in the same way, may be registered several times at the same
+    /// address. It stays until each registration is taken back.
     ///
     /// # Errors
     ///

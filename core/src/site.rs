@@ -138,10 +138,10 @@ impl<'m> RecentSites<'m> {
     ///
     /// # Safety
     ///
-    /// `place` is from this value.
+    /// [`find`](Self::find) or [`look_up`](Self::look_up) of this value returned `place`.
     #[inline]
     pub(crate) unsafe fn get(&self, Remembered(place): Remembered) -> (usize, &Site<'m>) {
-        // SAFETY: only `find` and `look_up` of this value return a place, which `look_up` filled.
+        // SAFETY: the caller guarantees a place that `look_up` has filled, which is below `RECENT`.
         unsafe {
             let site = self.sites.get_unchecked(place).assume_init_ref();
             (*self.pcs.get_unchecked(place), site)

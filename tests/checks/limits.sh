@@ -7,14 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 . tests/checks/tally.bash
-
-engine=${ENGINE-}
-if [ -z "$engine" ]; then
-    cargo build --quiet --release --locked -p vmexternref-engine
-    engine=${CARGO_TARGET_DIR:-target}/release/vmexternref-engine
-fi
-files=$(mktemp -d)
-trap 'rm -r "$files"' EXIT
+. tests/checks/engine.bash
 
 # The engine's limit that its README calls $1.
 limit_of() {

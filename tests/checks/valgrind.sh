@@ -9,14 +9,7 @@ cd "$(dirname "$0")/../.."
 . tests/checks/install.bash
 . tests/checks/tally.bash
 command -v valgrind >/dev/null || install_packages valgrind
-
-engine=${ENGINE-}
-if [ -z "$engine" ]; then
-    cargo build --quiet --release --locked -p vmexternref-engine
-    engine=${CARGO_TARGET_DIR:-target}/release/vmexternref-engine
-fi
-files=$(mktemp -d)
-trap 'rm -r "$files"' EXIT
+. tests/checks/engine.bash
 
 # Valgrind cannot tell which uninitialised words matter: optimised code compares fields of an enum
 # before it knows the variant.

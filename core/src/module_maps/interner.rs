@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 /// Numbers the maps of `safepoints` anew, and returns the maps in the order of their new numbers.
 ///
-/// Each safepoint is a code offset and the number of its map in `maps`, or [`NO_MAP`]. The new
-/// numbers depend on what the maps are, in the order of the safepoints, and on nothing else.
+/// Each safepoint is a code offset and the number of its map in `maps`, or [`NO_MAP`]. The same
+/// maps and safepoints get the same new numbers each time.
 ///
 /// Equal maps get one number, unless other maps between them have taken their place in a table:
 /// those of neighbours always do. So this takes linear time, whatever maps a guest has. All that

@@ -161,6 +161,7 @@ fn call_empty(store: &Store, func: &Func) -> Result<(), Failure> {
 }
 
 /// Calls `func`, which returns its argument, with `reference`.
+// A part of the loop that is timed, and of the one that is counted.
 #[inline(always)]
 fn call_same(store: &Store, func: &Func, reference: &VMExternRef) -> Result<(), Failure> {
     store.reserve(1).map_err(no_memory)?;

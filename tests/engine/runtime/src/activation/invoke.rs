@@ -15,12 +15,14 @@ use vmexternref_engine_abi::{TrapCode, VMContext, VMFuncRef, VMHostFunc, VMStore
 /// `slots` points to slots for the function's type, which hold arguments of its types. References
 /// among them are in the activations table, and nothing has collected since they were inserted.
 pub(crate) unsafe fn invoke(store: &Store, func: &VMFuncRef, slots: *mut u64) -> Result<(), Trap> {
+    // Only its address matters: the frame of this call is near it.
     let place = 0_u8;
     let stack_pointer = ptr::from_ref(&place).addr();
     if stack_pointer < store.context().stack_limit.get() {
         return Err(TrapCode::StackOverflow.into());
     }
-    // SAFETY: the caller passes slots for the function's type.
+    // SAFETY: the caller passes slots for the function's type, and `is_wasm` tells of which kind it
+    // is.
     let ended = unsafe {
         if !func.is_wasm() {
             call_host(store, func, slots)
@@ -83,7 +85,8 @@ unsafe fn call_wasm(
         context.stack_limit.set(limit.max(1));
     }
     let (engine, stack) = (&inner.engine, inner.stacks.engine());
-    // SAFETY: a Wasm function of this store, for whose type the caller passes slots.
+    // SAFETY: the caller passes a Wasm function of this store and slots for its type, and
+    // `call_by_number` takes the arguments that the compiler passes.
     unsafe { engine.call(stack, context, func, slots, call_by_number) }
 }
 

@@ -93,6 +93,7 @@ impl Engine {
     ///   References among the arguments are in the activations table, and nothing has collected
     ///   since they were inserted.
     /// - `host` keeps the contract of the call for the arguments that the compiler passes.
+    // Inlined, so that a call of machine code goes through one frame less.
     #[inline(always)]
     pub(crate) unsafe fn call(
         &self,

@@ -137,6 +137,7 @@ impl StoreInner {
         (report, garbage)
     }
 
+    // Inlined, so that the report is not moved once more.
     #[inline(always)]
     fn collect_unreported(&self) -> (GcReport, Garbage) {
         let (registry, table, walker) = (&self.registry, &self.context.table, self.walker());
