@@ -214,8 +214,10 @@ impl StackMap {
     pub(crate) fn place(&self, bits: u32) -> usize {
         let mut content = self.frame_bytes as usize;
         for &block in self.blocks() {
-            let (low, high) = (block as usize, (block >> 32) as usize);
-            content = hash::place(content, usize::BITS) ^ low ^ high.rotate_left(7);
+            // One after the other, for what is mixed may have 32 bits.
+            for half in [block as u32, (block >> 32) as u32] {
+                content = hash::place(content, usize::BITS) ^ half as usize;
+            }
         }
         hash::place(content, bits)
     }

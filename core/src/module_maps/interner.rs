@@ -70,10 +70,10 @@ mod tests {
     fn equal_maps_get_one_number() {
         let given = [
             map(&[1]),
-            map(&[70, 3]),
             map(&[1]),
-            map(&[]),
+            map(&[70, 3]),
             map(&[3, 70, 3]),
+            map(&[]),
             StackMap::new(None, [1]).unwrap(),
         ];
         let (distinct, numbers) = interned(&given);
