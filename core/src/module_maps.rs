@@ -162,7 +162,7 @@ impl ModuleStackMaps {
             .ok_or(RegisterError::AddressOverflow)?;
         let functions = Functions::new(self.functions)?;
         let mut list = self.safepoints;
-        sort(&mut list)?;
+        sort(&mut list);
         let maps = intern(self.maps, &mut list)?;
         let safepoints = Safepoints::new(self.matching, list, &maps, &functions)?;
         Ok(Module {

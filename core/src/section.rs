@@ -105,7 +105,7 @@ impl<'s> Section<'s> {
         list.extend(
             pairs.map(|(&position, &offset)| (u32::from_le(position), u32::from_le(offset))),
         );
-        sort(&mut list)?;
+        sort(&mut list);
         Ok(list)
     }
 

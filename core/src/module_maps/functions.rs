@@ -10,7 +10,7 @@ pub(crate) struct Functions(Vec<(u32, u32)>);
 
 impl Functions {
     pub(super) fn new(mut functions: Vec<(u32, u32)>) -> Result<Self, RegisterError> {
-        sort(&mut functions)?;
+        sort(&mut functions);
         if !functions.is_sorted_by(|a, b| a.1 <= b.0) {
             return Err(RegisterError::OverlappingFunctions);
         }

@@ -31,46 +31,48 @@ pub(crate) type Pair = (u32, u32);
 ///
 /// What compilers emit is mostly sorted, and then only looked at.
 ///
-/// A merge sort is little code: the standard library's sorts are faster, and 6 KiB of it. Machines
-/// without an operating system have little room.
+/// A heap sort is little code, and needs no memory: the standard library's sorts are faster, and
+/// 6 KiB of it. Machines without an operating system have little room.
 #[inline(never)]
-pub(crate) fn sort(list: &mut Vec<Pair>) -> Result<(), RegisterError> {
+pub(crate) fn sort(list: &mut [Pair]) {
     if list.is_sorted_by(in_order) {
-        return Ok(());
+        return;
     }
-    let mut merged = with_capacity(list.len())?;
-    merged.extend_from_slice(list);
-    let mut sorted_run = 1;
-    while sorted_run < list.len() {
-        let pairs = list.chunks(2 * sorted_run);
-        for (pair, merged) in pairs.zip(merged.chunks_mut(2 * sorted_run)) {
-            let (left, right) = pair.split_at(sorted_run.min(pair.len()));
-            merge(left, right, merged);
+    let mut unsorted = list.len();
+    let mut root = unsorted / 2;
+    while unsorted > 1 {
+        if root > 0 {
+            root -= 1;
+        } else {
+            unsorted -= 1;
+            list.swap(0, unsorted);
         }
-        core::mem::swap(list, &mut merged);
-        sorted_run *= 2;
+        sift_down(&mut list[..unsorted], root);
     }
-    Ok(())
+}
+
+/// Moves the pair at `root` down until those below it, at twice its index and 1 or 2 more, are not
+/// after it.
+#[inline]
+fn sift_down(heap: &mut [Pair], mut root: usize) {
+    loop {
+        let mut below = 2 * root + 1;
+        match heap.get(below..) {
+            None | Some([]) => return,
+            Some([left, right, ..]) if in_order(left, right) => below += 1,
+            Some(_) => {}
+        }
+        if in_order(&heap[below], &heap[root]) {
+            return;
+        }
+        heap.swap(root, below);
+        root = below;
+    }
 }
 
 fn in_order(a: &Pair, b: &Pair) -> bool {
     let number = |pair: &Pair| u64::from(pair.0) << 32 | u64::from(pair.1);
     number(a) <= number(b)
-}
-
-/// Fills `merged` from two sorted lists, whose lengths add up to its own.
-fn merge<'l>(mut left: &'l [Pair], mut right: &'l [Pair], merged: &mut [Pair]) {
-    for slot in merged {
-        let from = match (left.first(), right.first()) {
-            (Some(first), Some(other)) if !in_order(first, other) => &mut right,
-            (None, _) => &mut right,
-            _ => &mut left,
-        };
-        if let Some((first, rest)) = from.split_first() {
-            *slot = *first;
-            *from = rest;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -87,7 +89,7 @@ mod tests {
                 .collect();
             let mut expected = list.clone();
             expected.sort_unstable();
-            sort(&mut list).unwrap();
+            sort(&mut list);
             assert_eq!(list, expected);
             Ok(())
         })
