@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of core, walkers and shim, the engine's programs, and random ones, under AddressSanitizer with leak detection.
+# Runs the tests of core, walkers, shim and the engine's runtime, its programs, and random ones, under AddressSanitizer
+# with leak detection.
 #
 #   asan.sh [COUNT]    COUNT random programs; 100 if it is not given
 #
@@ -11,7 +12,8 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/asan
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -C force-frame-pointers=yes"
 # Locals stay on the stack: a stack canary is one, and so are the addresses that walks are compared with.
-export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0
+# Some tests ask for more memory than there is.
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0:allocator_may_return_null=1
 . tests/checks/tally.bash
 
 # Left out are tests that end a child process on purpose, and those that only measure or refuse memory.
@@ -19,7 +21,9 @@ for tests in \
     "-p vmexternref-core --features wasmtime-environ --lib --test immediates --test logging --test registrations" \
     "-p vmexternref-frame-pointer --lib" \
     "-p vmexternref-backtrace --lib" \
-    "-p vmexternref --all-features --lib --tests"; do
+    "-p vmexternref-pulley --lib" \
+    "-p vmexternref --all-features --lib --tests" \
+    "-p vmexternref-engine-runtime --lib"; do
     # shellcheck disable=SC2086
     count_run "cargo test $tests" cargo test --quiet --locked --target "$host" $tests
 done

@@ -28,10 +28,14 @@
     (local.get $one))
 
   (func (export "main")
-    (local $i i64) (local $result externref)
-    ;; Odd numbers of garbage move the point at which the table is full through all its places.
+    (local $i i64) (local $garbage i64) (local $result externref)
     (loop $next
-      (drop (call $new (local.get $i)))
+      ;; From 1 to 7 objects of garbage move the point at which the table is full through all its places.
+      (local.set $garbage (i64.rem_u (local.get $i) (i64.const 7)))
+      (loop $more
+        (drop (call $new (local.get $i)))
+        (local.set $garbage (i64.sub (local.get $garbage) (i64.const 1)))
+        (br_if $more (i64.ge_s (local.get $garbage) (i64.const 0))))
       (local.set $result
         (call $call_with (ref.func $check)
           (call $new (i64.mul (local.get $i) (i64.const 2)))

@@ -5,11 +5,13 @@
   (import "host" "gc" (func $gc))
   (import "host" "live" (func $live (result i64)))
   (import "host" "new_finalized" (func $new_finalized (param i64 funcref) (result externref)))
+  (import "host" "call_with"
+    (func $call_with (param funcref externref externref) (result externref)))
 
   (global $finalized (mut i64) (i64.const 0))
   (global $slot (mut externref) (ref.null extern))
   (table $shelf 8 externref)
-  (elem declare func $count $make_garbage $chain $store $trap)
+  (elem declare func $count $make_garbage $chain $store $trap $give_up)
 
   (func $expect (param $alive i64)
     (call $gc)
@@ -90,11 +92,30 @@
     (table.set $shelf (i32.const 3) (ref.null extern))
     (call $expect (i64.const 0)))
 
+  ;; Holds its arguments no more when it collects.
+  (func $give_up (param externref externref) (result externref)
+    (call $gc)
+    (call $new (i64.const 6)))
+
+  ;; An argument dies when the host's function returns, and its destructor collects: the result, which no frame holds
+  ;; yet, must not be freed.
+  (func $in_returns
+    (local $result externref)
+    (local.set $result
+      (call $call_with (ref.func $give_up)
+        (call $new_finalized (i64.const 40) (ref.func $make_garbage))
+        (call $new_finalized (i64.const 50) (ref.func $count))))
+    (call $finalized_is (i64.const 90))
+    (call $expect (i64.const 1))
+    (if (i64.ne (call $value (local.get $result)) (i64.const 6)) (then unreachable)))
+
   (func (export "main")
     (call $in_collections)
     (call $expect (i64.const 0))
     (call $in_chains)
     (call $in_stores)
+    (call $in_returns)
+    (call $expect (i64.const 0))
     (drop (call $new_finalized (i64.const 1) (ref.func $trap)))
     (drop (call $new_finalized (i64.const 2) (ref.func $count)))
     (call $expect (i64.const 0))

@@ -184,8 +184,10 @@ mod tests {
     use crate::error::Trap;
     use crate::testing::{Alive, object, store};
     use crate::value::{Func, Val};
+    use alloc::rc::Rc;
     use alloc::string::ToString;
     use alloc::vec::Vec;
+    use core::cell::Cell;
     use vmexternref_engine_abi::{FuncType, VMContext, VMHostFunc, ValType};
 
     #[test]
@@ -232,6 +234,33 @@ mod tests {
             let results = func.call(&store, &[]).unwrap();
             assert!(results.iter().all(|result| object(result).is_some()));
         }
+        store.gc();
+        assert_eq!(alive.count(), 0);
+    }
+
+    /// The function gives the argument up, so that it dies when the function returns.
+    #[test]
+    fn results_are_inserted_when_the_arguments_have_died() {
+        let (store, alive) = (store(), Alive::default());
+        let ty = FuncType::new([ValType::ExternRef], [ValType::ExternRef]);
+        let results = alive.clone();
+        let func = Func::host(&store, ty, move |caller, _, result| {
+            caller.store().gc();
+            result[0] = results.val();
+            Ok(())
+        })
+        .unwrap();
+        let (weak, died) = (store.downgrade(), Rc::new(Cell::new(false)));
+        let dies = Rc::clone(&died);
+        let argument = alive.dying_with(move || {
+            weak.upgrade().map(|store| store.gc());
+            dies.set(true);
+        });
+        let mut slots = [store.insert(argument).unwrap()];
+        // SAFETY: the slots hold the one argument, which is in the table.
+        unsafe { func.call_raw(&store, slots.as_mut_ptr()) }.unwrap();
+        assert!(died.get());
+        assert_eq!(alive.count(), 1, "the result is in the table");
         store.gc();
         assert_eq!(alive.count(), 0);
     }
