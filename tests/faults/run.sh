@@ -156,6 +156,13 @@ long_zeal() {
     return 1
 }
 
+# Random programs, in every configuration of the engine's model.
+long_programs() {
+    CARGO_TARGET_DIR=$work/build compile cargo build --quiet -p vmexternref-engine-model --example programs || return 2
+    attempt "$work/build/debug/examples/programs" 500 && return 1
+    caught="random programs: $(grep -m 1 -oE 'case [0-9]+|no end after [0-9]+ s' <<<"$said" || echo "it ends the process")"
+}
+
 # The engine at its limits, as users build it.
 long_limits() {
     CARGO_TARGET_DIR=$work/build compile cargo build --quiet --release -p vmexternref-engine || return 2
@@ -177,7 +184,7 @@ long() {
     for check in "${@:2}"; do
         case $check in
         none) echo none && return 0 ;;
-        model | zeal | asan | limits) (long_"$check" "$1" && echo "$caught") && return 0 ;;
+        model | zeal | programs | asan | limits) (long_"$check" "$1" && echo "$caught") && return 0 ;;
         *) (long_script "$check" && echo "$caught") && return 0 ;;
         esac
     done

@@ -10,6 +10,8 @@ pub struct Configuration {
     pub engine: EngineKind,
     /// The walker of collections.
     pub walker: WalkerKind,
+    /// Whether the host calls functions of the guest on stacks of their own.
+    pub stacks: bool,
     /// Whether to collect at every safepoint.
     pub zeal: bool,
 }
@@ -19,12 +21,17 @@ impl Configuration {
     pub fn all() -> impl Iterator<Item = Self> {
         let native = WalkerKind::ALL
             .iter()
-            .map(|walker| (EngineKind::Native, *walker));
-        let ways = native.chain([(EngineKind::Pulley, WalkerKind::Activations)]);
-        ways.flat_map(|(engine, walker)| {
+            .map(|walker| (EngineKind::Native, *walker, false));
+        let ways = native.chain([
+            (EngineKind::Native, WalkerKind::Activations, true),
+            (EngineKind::Pulley, WalkerKind::Activations, false),
+            (EngineKind::Pulley, WalkerKind::Activations, true),
+        ]);
+        ways.flat_map(|(engine, walker, stacks)| {
             [false, true].map(|zeal| Self {
                 engine,
                 walker,
+                stacks,
                 zeal,
             })
         })
@@ -33,7 +40,8 @@ impl Configuration {
 
 impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stacks = if self.stacks { ", stacks" } else { "" };
         let zeal = if self.zeal { ", zeal" } else { "" };
-        write!(f, "{}, {}{zeal}", self.engine, self.walker)
+        write!(f, "{}, {}{stacks}{zeal}", self.engine, self.walker)
     }
 }

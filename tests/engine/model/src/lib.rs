@@ -17,6 +17,7 @@ mod generator;
 mod oracle;
 mod program;
 mod run;
+mod stack;
 mod tally;
 
 pub use case::run_case;

@@ -3,6 +3,7 @@
 use crate::configuration::Configuration;
 use crate::emitter::{MAIN, module_name};
 use crate::oracle::{Event, Object, Outcome};
+use crate::stack::on_new_stack;
 use core::cell::{Cell, RefCell};
 use core::ops::Range;
 use std::rc::Rc;
@@ -64,7 +65,7 @@ pub(crate) fn run(
     settings.zeal = configuration.zeal;
     let mut session = Session::new(&settings).expect("there is memory, and a walker");
     let heard = Rc::new(Heard::default());
-    define(&mut session, &heard);
+    define(&mut session, &heard, configuration.stacks);
     let mut instances = Vec::new();
     let compiled = binaries.compiled(&session, configuration);
     for (index, module) in compiled.into_iter().enumerate() {
@@ -153,8 +154,9 @@ fn object_of(value: &Val) -> Object {
 
 type Closure = Box<dyn Fn(&Caller<'_>, &[Val], &mut [Val]) -> Result<(), Trap>>;
 
-/// Defines the functions of the module `model`.
-fn define(session: &mut Session, heard: &Rc<Heard>) {
+/// Defines the functions of the module `model`; with `stacks`, it calls functions on stacks of
+/// their own.
+fn define(session: &mut Session, heard: &Rc<Heard>, stacks: bool) {
     let host = session.host().clone();
     let making = Rc::clone(heard);
     let new = move |_: &Caller<'_>, _: &[Val], results: &mut [Val]| {
@@ -185,11 +187,17 @@ fn define(session: &mut Session, heard: &Rc<Heard>) {
         collecting.add(Event::Collected(alive..=alive));
         Ok(())
     };
-    let call_with = |caller: &Caller<'_>, args: &[Val], results: &mut [Val]| {
+    let call_with = move |caller: &Caller<'_>, args: &[Val], results: &mut [Val]| {
         let [references @ .., Val::FuncRef(Some(function))] = args else {
             return Err(mistyped());
         };
-        let called = function.call_into(caller.store(), references, results);
+        let mut call = || function.call_into(caller.store(), references, results);
+        let called = if stacks {
+            // SAFETY: the configurations with stacks have the store's own walker.
+            unsafe { on_new_stack(caller.store(), call) }
+        } else {
+            call()
+        };
         called.map_err(|error| match error {
             CallError::Trap(trap) => trap,
             other => Trap::host(other),
