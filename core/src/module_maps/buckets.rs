@@ -17,6 +17,7 @@
 use super::error::RegisterError;
 use super::lists::{reserve, with_capacity};
 use alloc::vec::Vec;
+use core::hint;
 
 /// Offsets and values side by side, so that a lookup reads one cache line as a rule.
 ///
@@ -60,29 +61,32 @@ impl Scale {
     }
 }
 
-/// As many pairs as a cache line has room for beside a reference to a crowd.
-const ROOM: usize = 7;
+/// Numbers that are compared at once.
+const LANES: usize = 8;
+
+/// Pairs that a bucket has room for: the last lane is for the crowd.
+const ROOM: usize = LANES - 1;
 
 /// Pairs in a bucket on average.
 const FILL: usize = 4;
 
 /// One cache line; free places hold the offset 0.
+///
+/// In the last lane are the number of pairs in the crowd and where they begin. The number is 0 if
+/// all pairs are here, so that the lane compares as a free place does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
 struct Bucket {
-    offsets: [u32; ROOM],
-    values: [u32; ROOM],
-    /// Where the crowd begins, and how many pairs it has; none if they are all here.
-    crowd: (u32, u32),
+    offsets: [u32; LANES],
+    values: [u32; LANES],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
     const EMPTY: Self = Self {
-        offsets: [0; ROOM],
-        values: [0; ROOM],
-        crowd: (0, 0),
+        offsets: [0; LANES],
+        values: [0; LANES],
     };
 }
 
@@ -139,7 +143,8 @@ impl Buckets {
     fn fill(&mut self, home: usize, run: &[(u32, u32)]) -> Result<(), RegisterError> {
         let bucket = &mut self.buckets[home];
         if run.len() > ROOM {
-            bucket.crowd = (self.crowd.len() as u32, run.len() as u32);
+            bucket.offsets[ROOM] = run.len() as u32;
+            bucket.values[ROOM] = self.crowd.len() as u32;
             reserve(&mut self.crowd, run.len())?;
             self.crowd.extend_from_slice(run);
             return Ok(());
@@ -160,17 +165,17 @@ impl Buckets {
     #[inline]
     fn search(&self, offset: u32, mut step: impl FnMut()) -> Option<u32> {
         let bucket = self.buckets.get(self.scale.home(offset)?)?;
-        if bucket.crowd.1 == 0 {
+        let (len, start) = (bucket.offsets[ROOM] as usize, bucket.values[ROOM] as usize);
+        if len == 0 {
             // At most one is the same. It compares with all, so that there is nothing to predict.
             let (mut found, mut value) = (false, 0);
             for (&there, &its_value) in bucket.offsets.iter().zip(&bucket.values) {
                 let same = there == offset;
                 found |= same;
-                value |= its_value & u32::from(same).wrapping_neg();
+                value = hint::select_unpredictable(same, its_value, value);
             }
             return (found && offset != 0).then_some(value);
         }
-        let (start, len) = (bucket.crowd.0 as usize, bucket.crowd.1 as usize);
         let crowd = &self.crowd[start..start + len];
         let found = crowd.binary_search_by(|pair| {
             step();
