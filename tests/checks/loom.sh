@@ -3,6 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+. tests/checks/tally.bash
+
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom
 export RUSTFLAGS="--cfg loom"
-cargo test --quiet --locked -p vmexternref-core --test loom
+count_run "readers and writers" cargo test --quiet --locked -p vmexternref-core --test loom
+finish

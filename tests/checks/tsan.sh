@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the core's test that has several threads under ThreadSanitizer.
+# Runs what has several threads under ThreadSanitizer: registrations beside collections, contexts on threads, and a
+# store that moves from one thread to another.
 #
 # The sanitizer has to see the synchronisation inside of `std`, which is therefore
 # compiled from Debian's copy of its sources.
@@ -7,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 . tests/checks/debian-rust.bash
+. tests/checks/tally.bash
 install_debian_rust
 
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -16,4 +18,11 @@ runtime=$(echo "$(rustc --print target-libdir)"/librustc-*_rt.tsan.a)
 export RUSTFLAGS="-Zsanitizer=thread -Zexternal-clangrt -Zpre-link-arg=-Wl,--whole-archive,$runtime,--no-whole-archive"
 # A program goes astray after a race, and may never end.
 export TSAN_OPTIONS=halt_on_error=1
-debian_cargo test --quiet --locked -Zbuild-std --target "$host" -p vmexternref-core --test registrations
+
+sanitized() { # cargo's command, and its arguments
+    debian_cargo "$1" --quiet --locked -Zbuild-std --target "$host" "${@:2}"
+}
+
+count_run "registrations beside collections" sanitized test -p vmexternref-core --test registrations
+count_run "a store that moves" sanitized run -p vmexternref --no-default-features --example threads
+finish
