@@ -214,7 +214,7 @@ impl StackMap {
     pub(crate) fn place(&self, bits: u32) -> usize {
         let mut content = self.frame_bytes as usize;
         for &block in self.blocks() {
-            // One after the other, for what is mixed may have 32 bits.
+            // The halves one after the other: where words have 32 bits, one would hide the other.
             for half in [block as u32, (block >> 32) as u32] {
                 content = hash::place(content, usize::BITS) ^ half as usize;
             }

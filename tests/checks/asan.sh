@@ -10,10 +10,7 @@ cd "$(dirname "$0")/../.."
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/asan
-export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -C force-frame-pointers=yes"
-# Locals stay on the stack: a stack canary is one, and so are the addresses that walks are compared with.
-# Some tests ask for more memory than there is.
-export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0:allocator_may_return_null=1
+. tests/checks/asan.bash
 . tests/checks/tally.bash
 
 # Left out are tests that end a child process on purpose, and those that only measure or refuse memory.

@@ -38,6 +38,8 @@ pub(crate) fn sort(list: &mut [Pair]) {
     if list.is_sorted_by(in_order) {
         return;
     }
+    // Each root from the last one on gets its place, until all is a heap. Then the greatest pair,
+    // which is the first, goes behind the others again and again.
     let mut unsorted = list.len();
     let mut root = unsorted / 2;
     while unsorted > 1 {

@@ -10,7 +10,8 @@ pub struct Configuration {
     pub engine: EngineKind,
     /// The walker of collections.
     pub walker: WalkerKind,
-    /// Whether the host calls functions of the guest on stacks of their own.
+    /// Whether the host calls functions of the guest on stacks of their own, which needs the walker
+    /// by activation records.
     pub stacks: bool,
     /// Whether to collect at every safepoint.
     pub zeal: bool,

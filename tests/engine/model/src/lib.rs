@@ -2,10 +2,11 @@
 //!
 //! A case is a program, read from bytes: functions in up to three modules that share tables and
 //! globals, with references in locals, operands, parameters of blocks, multiple values, arguments
-//! beyond the registers, tail calls, calls through tables and through the host, traps that the host
-//! catches, and references that are dead on one path only. An interpreter foretells what the guest
-//! shows to the host and how the run ends. It also knows who holds each object, so it foretells how
-//! many are left: after each collection within bounds, and at the end exactly.
+//! beyond the registers, tail calls, calls through tables and through the host (on stacks of their
+//! own, too), traps that the host catches, and references that are dead on one path only. An
+//! interpreter foretells what the guest shows to the host and how the run ends. It also knows who
+//! holds each object, so it foretells how many are left: after each collection within bounds, and
+//! at the end exactly.
 //!
 //! Each program runs in every [`Configuration`]. The test, the long run and `tests/soak`
 //! share [`check`]. [`run_case`] names it by a seed.

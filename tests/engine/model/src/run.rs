@@ -8,7 +8,7 @@ use core::cell::{Cell, RefCell};
 use core::ops::Range;
 use std::rc::Rc;
 use vmexternref_core::GcOutcome;
-use vmexternref_engine::{EngineKind, Session, Settings};
+use vmexternref_engine::{EngineKind, Session, Settings, WalkerKind};
 use vmexternref_engine_host::{HostKind, HostObject, mistyped};
 use vmexternref_engine_runtime::ValType::{ExternRef, FuncRef, I32};
 use vmexternref_engine_runtime::{
@@ -60,6 +60,10 @@ pub(crate) fn run(
     configuration: Configuration,
     stack: &Range<usize>,
 ) {
+    assert!(
+        !configuration.stacks || configuration.walker == WalkerKind::Activations,
+        "the store's own walker knows its stacks"
+    );
     let mut settings = Settings::new(configuration.walker, stack.clone());
     settings.engine = configuration.engine;
     settings.zeal = configuration.zeal;
@@ -193,7 +197,7 @@ fn define(session: &mut Session, heard: &Rc<Heard>, stacks: bool) {
         };
         let mut call = || function.call_into(caller.store(), references, results);
         let called = if stacks {
-            // SAFETY: the configurations with stacks have the store's own walker.
+            // SAFETY: `run` asserts that the store has its own walker.
             unsafe { on_new_stack(caller.store(), call) }
         } else {
             call()
